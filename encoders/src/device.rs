@@ -1,0 +1,127 @@
+//! The one place that knows which devices this build can use. Owns the `cuda` gate; nothing else in the workspace
+//! names that feature. Invariant: without a usable GPU the same binary says so and computes on the CPU.
+
+#[cfg(not(feature = "cuda"))]
+mod cuda_disabled;
+#[cfg(feature = "cuda")]
+mod cuda_enabled;
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::{DType, Device};
+use schemas::Dtype;
+
+#[cfg(not(feature = "cuda"))]
+use cuda_disabled as cuda;
+#[cfg(feature = "cuda")]
+use cuda_enabled as cuda;
+
+use crate::error::EncoderError;
+
+/// Which device to compute on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A CUDA device where the build and the machine have one, else the CPU (said in a log line).
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device of that number; an error where there is none.
+    Cuda(usize),
+}
+
+impl DeviceChoice {
+    /// The device to compute on. [`DeviceChoice::Auto`] never fails.
+    ///
+    /// # Errors
+    /// When a CUDA device is asked for by number and this build or this machine has none.
+    pub fn resolve(self) -> Result<Device, EncoderError> {
+        match self {
+            DeviceChoice::Cpu => Ok(Device::Cpu),
+            DeviceChoice::Cuda(ordinal) => {
+                cuda::open(ordinal).map_err(|reason| EncoderError::Device { device: self.to_string(), reason })
+            }
+            DeviceChoice::Auto => match cuda::open(0) {
+                Ok(device) => {
+                    tracing::info!("computing on CUDA device 0");
+                    Ok(device)
+                }
+                Err(reason) => {
+                    tracing::info!(reason, "computing on the CPU");
+                    Ok(Device::Cpu)
+                }
+            },
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => formatter.write_str("auto"),
+            DeviceChoice::Cpu => formatter.write_str("cpu"),
+            DeviceChoice::Cuda(ordinal) => write!(formatter, "cuda:{ordinal}"),
+        }
+    }
+}
+
+/// A device's name that is none of `auto`, `cpu`, `cuda`, `cuda:N`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not a device; expected `auto`, `cpu`, `cuda` or `cuda:N`")]
+pub struct ParseDeviceError {
+    /// What was given.
+    pub given: String,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ParseDeviceError;
+
+    fn from_str(text: &str) -> Result<DeviceChoice, ParseDeviceError> {
+        match text {
+            "auto" => Ok(DeviceChoice::Auto),
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            other => {
+                let ordinal = other.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
+                ordinal.map(DeviceChoice::Cuda).ok_or_else(|| ParseDeviceError { given: text.to_owned() })
+            }
+        }
+    }
+}
+
+/// The tensor type of a number type.
+pub(crate) fn tensor_dtype(dtype: Dtype) -> DType {
+    match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::Bf16 => DType::BF16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Cuda(3)] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        let error = "gpu".parse::<DeviceChoice>().unwrap_err().to_string();
+        assert_eq!(error, "`gpu` is not a device; expected `auto`, `cpu`, `cuda` or `cuda:N`");
+    }
+
+    #[test]
+    fn auto_always_finds_a_device() {
+        assert!(DeviceChoice::Auto.resolve().is_ok());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn asking_for_cuda_without_it_says_how_to_get_it() {
+        let error = DeviceChoice::Cuda(1).resolve().unwrap_err().to_string();
+        assert_eq!(error, "device cuda:1: this program was built without CUDA; build with `--features cuda`");
+    }
+}

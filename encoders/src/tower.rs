@@ -1,0 +1,15 @@
+//! The forward passes. Owns the layout in which sequences are computed and the layers; reading files, tokenising and
+//! decoding pictures is done before, unit length after. Invariant: sequences are packed one after the other without
+//! padding, every layer works row by row or sequence by sequence, so a sequence's result does not depend on the
+//! sequences beside it, and no mask brings −∞ into half precision.
+
+mod attention;
+mod block;
+mod cpu_kernels;
+mod fused;
+pub(crate) mod image;
+pub(crate) mod layers;
+mod packed;
+pub(crate) mod settings;
+pub(crate) mod text;
+pub(crate) mod text_families;

@@ -1,0 +1,79 @@
+//! Sizes of a transformer from `config.json`. Owns the keys and transformers' defaults, which published configs leave
+//! out. Invariant: sizes that cannot be computed with (zero, heads that do not divide) are errors, found before any
+//! weight is read.
+
+pub(crate) use super::layers::Activation;
+use crate::error::EncoderError;
+use crate::json::Section;
+
+/// Sizes of one tower.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct TowerSettings {
+    /// Width of the hidden states.
+    pub(crate) hidden: usize,
+    /// Width inside the feed-forward part.
+    pub(crate) intermediate: usize,
+    /// Blocks.
+    pub(crate) layers: usize,
+    /// Attention heads.
+    pub(crate) heads: usize,
+    /// Activation of the feed-forward part.
+    pub(crate) activation: Activation,
+    /// Added to the variance in layer norms.
+    pub(crate) epsilon: f64,
+}
+
+/// What transformers assumes where a config says nothing (`BertConfig`, `XLMRobertaConfig`, `ChineseCLIPTextConfig`).
+pub(crate) const BERT_DEFAULTS: TowerSettings = TowerSettings {
+    hidden: 768,
+    intermediate: 3072,
+    layers: 12,
+    heads: 12,
+    activation: Activation::Gelu,
+    epsilon: 1e-12,
+};
+/// The same of `CLIPTextConfig`.
+pub(crate) const CLIP_TEXT_DEFAULTS: TowerSettings = TowerSettings {
+    hidden: 512,
+    intermediate: 2048,
+    layers: 12,
+    heads: 8,
+    activation: Activation::QuickGelu,
+    epsilon: 1e-5,
+};
+/// The same of `CLIPVisionConfig` and `ChineseCLIPVisionConfig`.
+pub(crate) const CLIP_VISION_DEFAULTS: TowerSettings =
+    TowerSettings { activation: Activation::QuickGelu, epsilon: 1e-5, ..BERT_DEFAULTS };
+/// The same of `SiglipTextConfig` and `SiglipVisionConfig`.
+pub(crate) const SIGLIP_DEFAULTS: TowerSettings =
+    TowerSettings { activation: Activation::GeluTanh, epsilon: 1e-6, ..BERT_DEFAULTS };
+
+impl TowerSettings {
+    /// Reads a config, or the part of it that describes one tower.
+    pub(crate) fn read(config: &Section, defaults: TowerSettings) -> Result<TowerSettings, EncoderError> {
+        let activation = match config.text("hidden_act")? {
+            None => defaults.activation,
+            Some(name) => Activation::from_name(name)
+                .ok_or_else(|| config.error(format!("`hidden_act` is `{name}`, which is not supported")))?,
+        };
+        let settings = TowerSettings {
+            hidden: config.count("hidden_size")?.unwrap_or(defaults.hidden),
+            intermediate: config.count("intermediate_size")?.unwrap_or(defaults.intermediate),
+            layers: config.count("num_hidden_layers")?.unwrap_or(defaults.layers),
+            heads: config.count("num_attention_heads")?.unwrap_or(defaults.heads),
+            activation,
+            epsilon: config.number("layer_norm_eps")?.unwrap_or(defaults.epsilon),
+        };
+        if settings.heads == 0 || settings.hidden == 0 || !settings.hidden.is_multiple_of(settings.heads) {
+            let TowerSettings { hidden, heads, .. } = settings;
+            return Err(config.error(format!("hidden size {hidden} cannot be divided by {heads} attention heads")));
+        }
+        Ok(settings)
+    }
+}
+
+/// The part of a dual encoder's config for one tower. Older configs carry a second copy of it with `_dict` behind its
+/// name that wins where it is present, as in transformers.
+pub(crate) fn tower_section(config: &Section, name: &str) -> Result<Section, EncoderError> {
+    Ok(config.section(name)?.overlaid(&config.section(&format!("{name}_dict"))?))
+}

@@ -1,0 +1,96 @@
+//! Text encoders against transformers (PyTorch, f32), for every architecture: the same token ids, the same embeddings,
+//! alone or in a batch, in every number type.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and print what they measured")]
+
+mod common;
+
+use common::{Reference, assert_unit_length, cosine, lowest_cosine};
+use encoders::{Checkpoint, DeviceChoice, TextEncoder, TextRole};
+use schemas::Dtype;
+
+const REFERENCES: [&str; 7] = [
+    "all-MiniLM-L6-v2",
+    "bert-cls-tiny",
+    "xlm-roberta-tiny",
+    "clip-tiny",
+    "clip-gelu-tiny",
+    "siglip-tiny",
+    "chinese-clip-tiny",
+];
+
+/// Runs a check on each reference, without prompts.
+fn for_each(check: impl Fn(&Reference, &dyn Fn(Dtype) -> TextEncoder)) {
+    let Some(shared) = common::shared() else { return common::skip() };
+    for name in REFERENCES {
+        let reference = Reference::load(&shared, name);
+        let (_folder, checkpoint) = reference.open_without_prompts();
+        check(&reference, &|dtype| TextEncoder::load(&checkpoint, DeviceChoice::Cpu, dtype).unwrap());
+    }
+}
+
+#[test]
+fn token_ids_equal_the_reference() {
+    for_each(|reference, load| {
+        let tokens = load(Dtype::F32).tokenize(&reference.texts(), TextRole::Document).unwrap();
+        for ((tokens, expected), text) in tokens.iter().zip(reference.token_ids()).zip(&reference.texts) {
+            assert_eq!(tokens.0, expected, "{}: {text:?}", reference.name);
+        }
+    });
+}
+
+#[test]
+fn embeddings_equal_the_reference() {
+    for_each(|reference, load| {
+        let encoder = load(Dtype::F32);
+        let got = encoder.encode(&reference.texts(), TextRole::Document).unwrap();
+        assert_unit_length(&reference.name, &got);
+        assert_eq!(got.dimension(), encoder.spec().dimension);
+        let lowest = lowest_cosine(&reference.name, &got, &reference.text_rows(), 0.9999);
+        println!("{}: lowest cosine to the reference {lowest:.9}", reference.name);
+    });
+}
+
+#[test]
+fn a_text_alone_and_in_a_batch_is_the_same() {
+    for_each(|reference, load| {
+        let encoder = load(Dtype::F32);
+        let texts = reference.texts();
+        let together = encoder.encode(&texts, TextRole::Document).unwrap();
+        for (row, text) in texts.iter().enumerate() {
+            let alone = encoder.encode(&[text], TextRole::Document).unwrap();
+            let cosine = cosine(alone.row(0), together.row(row));
+            assert!(cosine > 0.99999, "{}: {text:?}: {cosine}", reference.name);
+        }
+    });
+}
+
+#[test]
+fn half_precision_stays_close() {
+    for_each(|reference, load| {
+        let full = load(Dtype::F32).encode(&reference.texts(), TextRole::Document).unwrap();
+        let full: Vec<Vec<f32>> = full.rows().map(<[f32]>::to_vec).collect();
+        for dtype in [Dtype::F16, Dtype::Bf16] {
+            let half = load(dtype).encode(&reference.texts(), TextRole::Document).unwrap();
+            let what = format!("{} {dtype:?}", reference.name);
+            let lowest = lowest_cosine(&what, &half, &full, 0.999);
+            println!("{what}: lowest cosine to f32 {lowest:.6}");
+        }
+    });
+}
+
+#[test]
+fn prompts_are_prefixes_by_role() {
+    let Some(shared) = common::shared() else { return common::skip() };
+    let reference = Reference::load(&shared, "xlm-roberta-tiny");
+    let load = |checkpoint: &Checkpoint| TextEncoder::load(checkpoint, DeviceChoice::Cpu, Dtype::F32).unwrap();
+    let prompted = load(&reference.open());
+    let (_folder, plain) = reference.open_without_prompts();
+    let plain = load(&plain);
+    for (role, prefix) in [(TextRole::Query, "query: "), (TextRole::Document, "passage: ")] {
+        let got = prompted.tokenize(&["red dress"], role).unwrap();
+        let expected = plain.tokenize(&[&format!("{prefix}red dress")], role).unwrap();
+        assert_eq!(got, expected, "{role:?}");
+    }
+    assert_ne!(prompted.spec().preprocessing, plain.spec().preprocessing, "prompts belong to the preprocessing");
+}

@@ -1,0 +1,49 @@
+//! The `indexer` program. Owns flags, exit codes and what is printed; the work is the `indexer` library's.
+//! Exit codes: 0 done, 1 a gate refused (the old snapshot still serves), 2 error.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+mod arguments;
+mod progress;
+mod run;
+mod upkeep;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let bars = progress::start_logging(arguments.quiet);
+    let result = match &arguments.command {
+        Command::Run(command) => run::run(command, bars),
+        Command::Status(command) => upkeep::status(command),
+        Command::Verify(command) => upkeep::verify(command),
+        Command::Rollback(command) => upkeep::rollback(command),
+        Command::Prune(command) => upkeep::prune(command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::print_error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether the reader of our output went away, as `head` does: no error of ours.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Prints to standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")
+}

@@ -1,0 +1,87 @@
+//! `indexer run`. Owns signals, the summary and the exit code.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use indexer::config::Overrides;
+use indexer::report::RunOutcome;
+use indexer::{IndexConfig, RunContext, RunReport, StopSignal};
+use indicatif::MultiProgress;
+
+use crate::arguments::RunArguments;
+use crate::progress::StageBars;
+
+/// Runs one night.
+pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Result<ExitCode> {
+    let mut set = arguments.set.clone();
+    set.extend(arguments.device.iter().map(|device| ("encode.device".to_owned(), device.clone())));
+    let overrides = Overrides { store: arguments.store.clone(), catalog: arguments.catalog.clone(), set };
+    let config = IndexConfig::read(&arguments.config, &overrides)?;
+    let stop = stop_on_signals()?;
+    let report = indexer::run(&config, &RunContext { progress: &StageBars::new(bars), stop })?;
+    if let Some(path) = &arguments.report {
+        fs_err::write(path, report.to_json()).context("the snapshot is done, but the report cannot be written")?;
+    }
+    crate::print(&if arguments.json { report.to_json() + "\n" } else { summary(&report) })?;
+    Ok(match report.outcome {
+        RunOutcome::Published => ExitCode::SUCCESS,
+        RunOutcome::Refused => ExitCode::from(1),
+    })
+}
+
+/// The first SIGTERM or Ctrl-C asks the run to stop; the second ends the process at once.
+fn stop_on_signals() -> anyhow::Result<StopSignal> {
+    let stop = StopSignal::default();
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 2, stop.flag())
+            .and_then(|_| signal_hook::flag::register(signal, stop.flag()))
+            .context("cannot listen for signals")?;
+    }
+    Ok(stop)
+}
+
+/// The report for people.
+fn summary(report: &RunReport) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:>10}  {value}");
+    };
+    match (&report.outcome, &report.snapshot) {
+        (RunOutcome::Published, Some(snapshot)) => line("published", snapshot.clone()),
+        (RunOutcome::Published | RunOutcome::Refused, _) => {
+            line("refused", "the old snapshot still serves".to_owned());
+        }
+    }
+    line("items", format!("{} of {} rows, {} rejected", report.items, report.rows, report.rejected));
+    for (modality, encoded) in &report.encoded {
+        let count = |counts: &std::collections::BTreeMap<String, u64>| counts.get(modality).copied().unwrap_or(0);
+        let reasons: Vec<String> = report
+            .encode_reasons
+            .get(modality)
+            .into_iter()
+            .flatten()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+        line(
+            modality,
+            format!("{encoded} encoded{why}, {} kept, {} absent", count(&report.kept), count(&report.absent)),
+        );
+    }
+    for (reason, count) in &report.reject_reasons {
+        line("left out", format!("{count} {reason}"));
+    }
+    for (name, gate) in &report.gates {
+        line(if gate.passed { "passed" } else { "FAILED" }, format!("{name}: {}", gate.message));
+    }
+    if !report.reject_reasons.is_empty() {
+        line("rejects", report.rejects_file.clone());
+    }
+    let seconds = report.seconds.iter().filter(|(stage, _)| *stage != "total");
+    let seconds: Vec<String> = seconds.map(|(stage, seconds)| format!("{stage} {seconds:.2}")).collect();
+    let total = report.seconds.get("total").copied().unwrap_or_default();
+    line("seconds", format!("{total:.2} ({})", seconds.join(", ")));
+    text
+}

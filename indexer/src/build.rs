@@ -1,0 +1,306 @@
+//! Third stage: embeddings and items to a staged snapshot. Owns the order of the files and the manifest's content;
+//! not the formats. Invariant: row n of every file is the n-th unique item of the spool, partition after partition;
+//! the manifest is written last.
+
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use schemas::durable::{checksum_file, list_files};
+use schemas::embeddings::{EmbeddingsBatch, EmbeddingsReader};
+use schemas::items::{ITEMS_FILE, ItemsWriter, StoredItem};
+use schemas::manifest::{FORMAT_VERSION, MANIFEST_FILE, ModalityManifest, VectorManifest};
+use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
+use schemas::{FieldSpec, ImageSource, Item, Manifest, Row, SnapshotId};
+use searcher::embedding_fusion::EmbeddingFusion;
+use searcher::keyword::{KEYWORD_FOLDER, KeywordWriter};
+use searcher::vector::{GRAPH_FILE, GraphWriter};
+
+use crate::config::IndexConfig;
+use crate::encode::EncodedCatalog;
+use crate::encoder_set::EncoderSet;
+use crate::error::IndexError;
+use crate::progress::{Progress, StopSignal};
+use crate::report::RunCounts;
+use crate::spool::SpoolRow;
+
+/// Rows that are handed to the writers at once.
+const BUILD_BATCH_ROWS: usize = 4096;
+
+/// A complete snapshot directory that nobody has checked yet.
+#[derive(Debug)]
+pub struct StagedSnapshot {
+    /// Its folder, below the store's `staging/`.
+    pub folder: PathBuf,
+    /// Its manifest, as written.
+    pub manifest: Manifest,
+}
+
+/// What building works with.
+#[derive(Clone, Copy)]
+pub struct BuildContext<'a> {
+    /// Settings.
+    pub config: &'a IndexConfig,
+    /// Encoders.
+    pub encoders: &'a EncoderSet,
+    /// Folder to build in; created.
+    pub folder: &'a Path,
+    /// Start of the run, RFC 3339.
+    pub started: &'a str,
+    /// The snapshot that is current.
+    pub parent: Option<&'a SnapshotId>,
+    /// Listener.
+    pub progress: &'a dyn Progress,
+    /// Stop signal.
+    pub stop: &'a StopSignal,
+}
+
+/// Builds the snapshot and removes the spool.
+///
+/// # Errors
+/// When a file cannot be read or written, the run is stopped, or the embeddings do not fit the items.
+pub fn build(
+    encoded: EncodedCatalog,
+    counts: &RunCounts,
+    context: &BuildContext<'_>,
+) -> Result<StagedSnapshot, IndexError> {
+    context.progress.begin("build", Some(encoded.items));
+    let mut writers = Writers::create(context, encoded.items, counts)?;
+    for partition in 0..encoded.spool.partitions() {
+        let parts = encoded.parts.get(partition as usize).map(Vec::as_slice).unwrap_or_default();
+        let mut embeddings = PartRows::new(parts);
+        let mut batch = Vec::new();
+        for row in encoded.spool.read(partition)? {
+            // Duplicates were counted when the partition was encoded.
+            let SpoolRow::Unique(item) = row? else { continue };
+            let row = if parts.is_empty() { None } else { Some(embeddings.next_row(&item.id)?) };
+            batch.push(BuildRow { item: stored(item), embeddings: row.unwrap_or_default() });
+            if batch.len() == BUILD_BATCH_ROWS {
+                context.stop.check()?;
+                writers.write(&batch)?;
+                context.progress.advance(batch.len() as u64);
+                batch.clear();
+            }
+        }
+        writers.write(&batch)?;
+        context.progress.advance(batch.len() as u64);
+    }
+    context.stop.check()?;
+    let manifest = writers.finish(context, encoded.items)?;
+    encoded.spool.remove()?;
+    context.progress.end();
+    Ok(StagedSnapshot { folder: context.folder.to_owned(), manifest })
+}
+
+/// An item with its embeddings, parallel to the configured modalities.
+struct BuildRow {
+    item: StoredItem,
+    embeddings: Vec<Option<Vec<f16>>>,
+}
+
+fn stored(item: Item) -> StoredItem {
+    let image = match item.image {
+        ImageSource::Path(path) => Some(path),
+        ImageSource::Absent | ImageSource::Bytes(_) => None,
+    };
+    StoredItem { id: item.id, title: item.title, description: item.description, image, fields: item.fields }
+}
+
+/// All writers of a snapshot.
+struct Writers {
+    fields: Vec<FieldSpec>,
+    items: ItemsWriter,
+    keyword: KeywordWriter,
+    vector: Option<VectorWriters>,
+    next_row: Row,
+}
+
+struct VectorWriters {
+    modalities: Vec<ModalityManifest>,
+    manifest: VectorManifest,
+    fusion: EmbeddingFusion,
+    exact: ModalitiesWriter,
+    graph: GraphWriter,
+    added: u64,
+}
+
+impl Writers {
+    fn create(context: &BuildContext<'_>, items: u64, counts: &RunCounts) -> Result<Writers, IndexError> {
+        let folder = context.folder;
+        fs_err::create_dir_all(folder).map_err(IndexError::io(folder))?;
+        let fields: Vec<FieldSpec> = context.config.catalog.fields.iter().map(|field| field.spec.clone()).collect();
+        Ok(Writers {
+            items: ItemsWriter::create(&folder.join(ITEMS_FILE), &fields)?,
+            keyword: KeywordWriter::create(&folder.join(KEYWORD_FOLDER), &context.config.keyword, &fields)?,
+            vector: VectorWriters::create(context, items, counts)?,
+            fields,
+            next_row: 0,
+        })
+    }
+
+    /// Appends rows: the keyword index on one thread, graph and embeddings on the others.
+    fn write(&mut self, batch: &[BuildRow]) -> Result<(), IndexError> {
+        let first_row = self.next_row;
+        let (items, keyword, vector) = (&mut self.items, &mut self.keyword, &mut self.vector);
+        let (texts, vectors) = rayon::join(
+            || -> Result<(), IndexError> {
+                for row in batch {
+                    items.write(&row.item)?;
+                    keyword.write(&row.item)?;
+                }
+                Ok(())
+            },
+            || match vector {
+                Some(vector) => vector.write(first_row, batch),
+                None => Ok(()),
+            },
+        );
+        texts?;
+        vectors?;
+        self.next_row += batch.len() as Row;
+        Ok(())
+    }
+
+    fn finish(self, context: &BuildContext<'_>, item_count: u64) -> Result<Manifest, IndexError> {
+        let mut counts = vec![("items", self.items.finish()?), ("keyword index", self.keyword.finish()?)];
+        let (mut modalities, mut vector) = (Vec::new(), None);
+        if let Some(writers) = self.vector {
+            counts.push(("embeddings", writers.exact.finish()?));
+            let added = writers.graph.finish()?;
+            if added != writers.added {
+                return Err(inconsistent(format!("graph has {added} vectors, {} were added", writers.added)));
+            }
+            modalities = writers.modalities;
+            vector = Some(VectorManifest { vector_count: added, ..writers.manifest });
+        }
+        for (what, count) in counts {
+            if count != item_count {
+                return Err(inconsistent(format!("{what}: {count} rows, {item_count} items")));
+            }
+        }
+        let mut manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created: context.started.to_owned(),
+            parent: context.parent.map(ToString::to_string),
+            item_count,
+            modalities,
+            fields: self.fields,
+            keyword: context.config.keyword.clone(),
+            vector,
+            rank_fusion: context.config.rank_fusion.clone(),
+            gates: Default::default(),
+            files: Default::default(),
+        };
+        for path in list_files(context.folder)? {
+            let entry = checksum_file(&context.folder.join(&path))?;
+            manifest.files.insert(path, entry);
+        }
+        write_manifest(context.folder, &manifest)?;
+        Ok(manifest)
+    }
+}
+
+/// Writes the manifest of a staged snapshot.
+pub(crate) fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<(), IndexError> {
+    Ok(schemas::durable::write_durably(&folder.join(MANIFEST_FILE), &manifest.to_bytes())?)
+}
+
+impl VectorWriters {
+    fn create(context: &BuildContext<'_>, items: u64, counts: &RunCounts) -> Result<Option<VectorWriters>, IndexError> {
+        if context.encoders.modalities().is_empty() {
+            return Ok(None);
+        }
+        let modalities: Vec<ModalityManifest> = context
+            .encoders
+            .modalities()
+            .iter()
+            .map(|one| ModalityManifest {
+                modality: one.modality,
+                encoder: one.encoder.spec().clone(),
+                weight: one.weight,
+                present: items - counts.modalities.get(&one.modality).map_or(0, |counts| counts.absent),
+            })
+            .collect();
+        let kind = context.config.embedding_fusion;
+        let fusion = EmbeddingFusion::new(kind, &modalities)
+            .map_err(|reason| IndexError::ConfigValue { key: "embedding_fusion.kind".to_owned(), reason })?;
+        let graph = &context.config.graph;
+        let manifest = VectorManifest {
+            embedding_fusion: kind,
+            dimension: fusion.dimension(),
+            connectivity: graph.connectivity,
+            expansion_add: graph.expansion_add,
+            expansion_search: graph.expansion_search,
+            vector_count: 0,
+        };
+        let columns: Vec<ModalityColumn> = modalities
+            .iter()
+            .map(|one| ModalityColumn { modality: one.modality, dimension: one.encoder.dimension })
+            .collect();
+        let exact_path = context.folder.join(MODALITIES_FILE);
+        if let Some(parent) = exact_path.parent() {
+            fs_err::create_dir_all(parent).map_err(IndexError::io(parent))?;
+        }
+        let capacity = usize::try_from(items).unwrap_or(usize::MAX);
+        Ok(Some(VectorWriters {
+            exact: ModalitiesWriter::create(&exact_path, &columns)?,
+            graph: GraphWriter::create(&context.folder.join(GRAPH_FILE), &manifest, capacity)?,
+            modalities,
+            manifest,
+            fusion,
+            added: 0,
+        }))
+    }
+
+    fn write(&mut self, first_row: Row, batch: &[BuildRow]) -> Result<(), IndexError> {
+        let mut vectors = Vec::new();
+        for (row, built) in (first_row..).zip(batch) {
+            let embeddings: Vec<Option<&[f16]>> = built.embeddings.iter().map(Option::as_deref).collect();
+            self.exact.write(&embeddings)?;
+            if let Some(vector) = self.fusion.item_vector(&embeddings) {
+                vectors.push((row, vector));
+            }
+        }
+        self.graph.add(&vectors)?;
+        self.added += vectors.len() as u64;
+        Ok(())
+    }
+}
+
+/// The rows of a partition's parts one after the other.
+struct PartRows<'a> {
+    paths: std::slice::Iter<'a, PathBuf>,
+    reader: Option<EmbeddingsReader>,
+    batch: EmbeddingsBatch,
+    next: usize,
+}
+
+impl<'a> PartRows<'a> {
+    fn new(paths: &'a [PathBuf]) -> PartRows<'a> {
+        PartRows { paths: paths.iter(), reader: None, batch: EmbeddingsBatch::default(), next: 0 }
+    }
+
+    /// The embeddings of the next row, which must be the item's.
+    fn next_row(&mut self, id: &str) -> Result<Vec<Option<Vec<f16>>>, IndexError> {
+        while self.next == self.batch.ids.len() {
+            if let Some(batch) = self.reader.as_mut().and_then(Iterator::next) {
+                self.batch = batch?;
+                self.next = 0;
+            } else if let Some(path) = self.paths.next() {
+                self.reader = Some(EmbeddingsReader::open(path)?);
+            } else {
+                return Err(inconsistent(format!("no embeddings for item `{id}`")));
+            }
+        }
+        let row = self.next;
+        self.next += 1;
+        if self.batch.ids[row] != id {
+            return Err(inconsistent(format!("embeddings of `{}` where `{id}` is expected", self.batch.ids[row])));
+        }
+        Ok(self.batch.columns.iter().map(|column| column.embedding(row).map(<[f16]>::to_vec)).collect())
+    }
+}
+
+fn inconsistent(reason: String) -> IndexError {
+    IndexError::Inconsistent { reason }
+}

@@ -1,0 +1,186 @@
+//! The configuration file. Owns its keys, defaults and checks; not what they lead to. Invariant: an [`IndexConfig`]
+//! has passed every check that needs no other file, and its paths do not depend on the working folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use encoders::{CheckpointSource, DeviceChoice, ImageLimits};
+use schemas::catalog::{CatalogConfig, CatalogField, CatalogFormat};
+use schemas::manifest::{
+    AnalyzerKind, EmbeddingFusionKind, KeywordFieldManifest, KeywordManifest, RankFusionManifest, RankFusionMethod,
+};
+use schemas::{Dtype, FieldSpec, FieldType, Modality};
+use searcher::{keyword, rank_fusion};
+
+use crate::error::IndexError;
+
+mod file;
+
+/// Partitions of the embeddings: the unit of reuse and of memory.
+pub const DEFAULT_PARTITIONS: u32 = 8;
+/// Rows in one embeddings part; what a killed run loses at most.
+pub const DEFAULT_PART_ROWS: usize = 8_192;
+/// Pictures in one encoder batch.
+pub const DEFAULT_IMAGE_BATCH: usize = 32;
+/// Share of rejected rows above which nothing is published.
+pub const DEFAULT_MAX_REJECTED_SHARE: f64 = 0.05;
+/// Items below which nothing is published: an empty catalog is a broken feed.
+pub const DEFAULT_MIN_ITEMS: u64 = 1;
+/// Recall@10 of the graph against exact search below which nothing is published.
+pub const DEFAULT_MIN_ANN_RECALL: f64 = 0.95;
+/// Item vectors that the recall gate samples.
+pub const DEFAULT_RECALL_SAMPLE: usize = 100;
+/// Neighbours per node of the graph (HNSW's M).
+pub const DEFAULT_CONNECTIVITY: usize = 16;
+/// Beam width when building the graph (HNSW's efConstruction).
+pub const DEFAULT_EXPANSION_ADD: usize = 128;
+/// Least beam width when searching the graph (HNSW's ef).
+pub const DEFAULT_EXPANSION_SEARCH: usize = 64;
+/// Separator of list values in one CSV cell.
+pub const DEFAULT_LIST_SEPARATOR: char = '|';
+/// Revision of a hub model.
+pub const DEFAULT_REVISION: &str = "main";
+
+/// Everything a run needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexConfig {
+    /// The store's folder.
+    pub store: PathBuf,
+    /// The catalog.
+    pub catalog: CatalogConfig,
+    /// Encoded modalities, in the order of [`Modality::ALL`].
+    pub encoders: Vec<EncoderConfig>,
+    /// Encoding.
+    pub encode: EncodeConfig,
+    /// Embedding fusion.
+    pub embedding_fusion: EmbeddingFusionKind,
+    /// Keyword index.
+    pub keyword: KeywordManifest,
+    /// Vector index.
+    pub graph: GraphConfig,
+    /// Defaults for rank fusion.
+    pub rank_fusion: RankFusionManifest,
+    /// Gates.
+    pub gates: GatesConfig,
+}
+
+/// One modality's encoder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderConfig {
+    /// Modality.
+    pub modality: Modality,
+    /// Where the checkpoint comes from.
+    pub source: CheckpointSource,
+    /// Number type of the computation.
+    pub dtype: Dtype,
+    /// Weight in embedding fusion and scoring; the weights of all modalities sum to 1.
+    pub weight: f32,
+}
+
+/// How encoding is done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodeConfig {
+    /// Device.
+    pub device: DeviceChoice,
+    /// Partitions. Default: [`DEFAULT_PARTITIONS`].
+    pub partitions: u32,
+    /// Rows in a part. Default: [`DEFAULT_PART_ROWS`].
+    pub part_rows: usize,
+    /// Pictures in a batch. Default: [`DEFAULT_IMAGE_BATCH`].
+    pub image_batch: usize,
+    /// Limits for pictures.
+    pub image_limits: ImageLimits,
+}
+
+/// Shape of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphConfig {
+    /// Default: [`DEFAULT_CONNECTIVITY`].
+    pub connectivity: usize,
+    /// Default: [`DEFAULT_EXPANSION_ADD`].
+    pub expansion_add: usize,
+    /// Default: [`DEFAULT_EXPANSION_SEARCH`].
+    pub expansion_search: usize,
+}
+
+/// What must hold before a snapshot is published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatesConfig {
+    /// Default: [`DEFAULT_MAX_REJECTED_SHARE`].
+    pub max_rejected_share: f64,
+    /// Default: [`DEFAULT_MIN_ITEMS`].
+    pub min_items: u64,
+    /// Default: [`DEFAULT_MIN_ANN_RECALL`].
+    pub min_ann_recall: f64,
+    /// Default: [`DEFAULT_RECALL_SAMPLE`].
+    pub recall_sample: usize,
+    /// Queries that must find certain items.
+    pub golden_queries: Vec<GoldenQuery>,
+}
+
+/// A query that must find an item.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoldenQuery {
+    /// The query's text.
+    pub text: String,
+    /// Id of the item that must be among the first `within` hits.
+    pub expect: String,
+    /// Default: 10.
+    #[serde(default = "GoldenQuery::default_within")]
+    pub within: usize,
+}
+
+impl GoldenQuery {
+    fn default_within() -> usize {
+        searcher::query::DEFAULT_LIMIT
+    }
+}
+
+/// Flags of the command line that take the place of keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// Takes the place of `store.path`; relative to the working folder.
+    pub store: Option<PathBuf>,
+    /// Takes the place of `catalog.path`; relative to the working folder.
+    pub catalog: Option<PathBuf>,
+    /// `section.key=value` pairs, values in TOML's syntax or bare strings.
+    pub set: Vec<(String, String)>,
+}
+
+impl IndexConfig {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// When the file is missing, is not TOML, has an unknown key or a value that does not fit; the message names the key.
+    pub fn read(path: &Path, overrides: &Overrides) -> Result<IndexConfig, IndexError> {
+        let text =
+            fs_err::read_to_string(path).map_err(|source| IndexError::ConfigFile { path: path.to_owned(), source })?;
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            Some(_) | None => PathBuf::from("."),
+        };
+        IndexConfig::parse(path, &folder, &text, overrides)
+    }
+
+    /// Checks the text of a configuration file; relative paths in it are below `folder`.
+    ///
+    /// # Errors
+    /// As [`IndexConfig::read`].
+    pub fn parse(path: &Path, folder: &Path, text: &str, overrides: &Overrides) -> Result<IndexConfig, IndexError> {
+        let syntax = |source| IndexError::ConfigSyntax { path: path.to_owned(), source: Box::new(source) };
+        let file: file::ConfigFile = if overrides.set.is_empty() {
+            toml::from_str(text).map_err(syntax)?
+        } else {
+            let mut table: toml::Table = toml::from_str(text).map_err(syntax)?;
+            for (key, value) in &overrides.set {
+                file::set_key(&mut table, key, value)?;
+            }
+            table.try_into().map_err(syntax)?
+        };
+        file.resolve(folder, overrides)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! The keys as they are written in TOML, and the step from them to [`IndexConfig`]. Owns spelling and optionality;
+//! the meaning is in `config.rs`. Invariant: an unknown key is an error.
+
+use super::*;
+
+/// The whole file.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfigFile {
+    #[serde(default)]
+    store: StoreSection,
+    catalog: CatalogSection,
+    #[serde(default)]
+    encoders: BTreeMap<String, EncoderSection>,
+    #[serde(default)]
+    encode: EncodeSection,
+    #[serde(default)]
+    embedding_fusion: EmbeddingFusionSection,
+    #[serde(default)]
+    keyword: KeywordSection,
+    #[serde(default)]
+    vector: VectorSection,
+    #[serde(default)]
+    rank_fusion: RankFusionSection,
+    #[serde(default)]
+    gates: GatesSection,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreSection {
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogSection {
+    path: Option<PathBuf>,
+    format: Option<CatalogFormat>,
+    id: Option<String>,
+    title: Option<String>,
+    description: Option<String>,
+    image: Option<String>,
+    list_separator: Option<char>,
+    #[serde(default)]
+    fields: BTreeMap<String, FieldSection>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldSection {
+    r#type: FieldType,
+    column: Option<String>,
+    #[serde(default)]
+    searched: bool,
+    weight: Option<f32>,
+    b: Option<f32>,
+    analyzer: Option<AnalyzerKind>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EncoderSection {
+    model: Option<PathBuf>,
+    hub: Option<String>,
+    revision: Option<String>,
+    #[serde(default)]
+    dtype: Dtype,
+    weight: Option<f32>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EncodeSection {
+    device: Option<String>,
+    partitions: Option<u32>,
+    part_rows: Option<usize>,
+    image_batch: Option<usize>,
+    max_image_bytes: Option<u64>,
+    max_image_pixels: Option<u64>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddingFusionSection {
+    #[serde(default)]
+    kind: EmbeddingFusionKind,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeywordSection {
+    k1: Option<f32>,
+    analyzer: Option<AnalyzerKind>,
+    #[serde(default)]
+    title: KeywordTextSection,
+    #[serde(default)]
+    description: KeywordTextSection,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeywordTextSection {
+    weight: Option<f32>,
+    b: Option<f32>,
+    analyzer: Option<AnalyzerKind>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VectorSection {
+    connectivity: Option<usize>,
+    expansion_add: Option<usize>,
+    expansion_search: Option<usize>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RankFusionSection {
+    #[serde(default)]
+    method: RankFusionMethod,
+    alpha: Option<f32>,
+    reciprocal_rank_constant: Option<f32>,
+    depth: Option<usize>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GatesSection {
+    max_rejected_share: Option<f64>,
+    min_items: Option<u64>,
+    min_ann_recall: Option<f64>,
+    recall_sample: Option<usize>,
+    #[serde(default)]
+    golden_queries: Vec<GoldenQuery>,
+}
+
+/// Puts `value` at the dotted `key`.
+pub(super) fn set_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), IndexError> {
+    let fail = |reason: &str| IndexError::ConfigValue { key: key.to_owned(), reason: reason.to_owned() };
+    // A value that is no TOML value is meant as a string: `--set encode.device=cpu`.
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut path: Vec<&str> = key.split('.').collect();
+    let last = path.pop().filter(|last| !last.is_empty()).ok_or_else(|| fail("an empty key"))?;
+    let mut section = table;
+    for name in path {
+        let entry = section.entry(name).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        section = entry.as_table_mut().ok_or_else(|| fail("leads through a key that is no section"))?;
+    }
+    section.insert(last.to_owned(), parsed);
+    Ok(())
+}
+
+impl ConfigFile {
+    pub(super) fn resolve(self, folder: &Path, overrides: &Overrides) -> Result<IndexConfig, IndexError> {
+        let store = match (&overrides.store, &self.store.path) {
+            (Some(flag), _) => flag.clone(),
+            (None, Some(path)) => folder.join(path),
+            (None, None) => return Err(value("store.path", "missing; set it, or give `--store DIR`")),
+        };
+        let (catalog, keyword) = catalog(self.catalog, self.keyword, folder, overrides)?;
+        Ok(IndexConfig {
+            store,
+            catalog,
+            keyword,
+            encoders: encoders(self.encoders, folder)?,
+            encode: encode(self.encode)?,
+            embedding_fusion: self.embedding_fusion.kind,
+            graph: graph(&self.vector)?,
+            rank_fusion: rank_fusion(&self.rank_fusion)?,
+            gates: gates(self.gates)?,
+        })
+    }
+}
+
+fn catalog(
+    section: CatalogSection,
+    keyword: KeywordSection,
+    folder: &Path,
+    overrides: &Overrides,
+) -> Result<(CatalogConfig, KeywordManifest), IndexError> {
+    let path = match (&overrides.catalog, &section.path) {
+        (Some(flag), _) => flag.clone(),
+        (None, Some(path)) => folder.join(path),
+        (None, None) => return Err(value("catalog.path", "missing; set it, or give `--catalog PATH`")),
+    };
+    let default_analyzer = keyword.analyzer.unwrap_or_default();
+    let text_field = |name: &str, text: &KeywordTextSection, weight: f32| {
+        let key = format!("keyword.{name}");
+        keyword_field(&key, name, text.weight.unwrap_or(weight), text.b, text.analyzer.unwrap_or(default_analyzer))
+    };
+    let mut searched = vec![text_field("title", &keyword.title, keyword::DEFAULT_TITLE_WEIGHT)?];
+    searched.push(text_field("description", &keyword.description, keyword::DEFAULT_DESCRIPTION_WEIGHT)?);
+    let mut fields = Vec::new();
+    for (name, field) in section.fields {
+        let key = format!("catalog.fields.{name}");
+        if name.is_empty() || ["id", "title", "description", "image", "row"].contains(&name.as_str()) {
+            return Err(value(&key, "this name is taken; choose another and map it with `column`"));
+        }
+        if field.searched {
+            if !matches!(field.r#type, FieldType::String | FieldType::Strings | FieldType::Category) {
+                return Err(value(&key, "only fields of type string, strings or category can be `searched`"));
+            }
+            let weight = field.weight.unwrap_or(keyword::DEFAULT_FIELD_WEIGHT);
+            let analyzer = field.analyzer.unwrap_or(default_analyzer);
+            searched.push(keyword_field(&key, &name, weight, field.b, analyzer)?);
+        } else if field.weight.is_some() || field.b.is_some() || field.analyzer.is_some() {
+            return Err(value(&key, "`weight`, `b` and `analyzer` need `searched = true`"));
+        }
+        let column = field.column.unwrap_or_else(|| name.clone());
+        let spec = FieldSpec { name, r#type: field.r#type, searched: field.searched };
+        fields.push(CatalogField { column, spec });
+    }
+    let k1 = keyword.k1.unwrap_or(keyword::DEFAULT_K1);
+    if !(0.0..=10.0).contains(&k1) {
+        return Err(value("keyword.k1", "must be between 0 and 10"));
+    }
+    let config = CatalogConfig {
+        path,
+        format: section.format,
+        id_column: section.id.unwrap_or_else(|| "id".to_owned()),
+        title_column: section.title.unwrap_or_else(|| "title".to_owned()),
+        description_column: column(section.description, "description"),
+        image_column: column(section.image, "image"),
+        fields,
+        list_separator: section.list_separator.unwrap_or(DEFAULT_LIST_SEPARATOR),
+    };
+    Ok((config, KeywordManifest { k1, fields: searched }))
+}
+
+/// A column that may be switched off with an empty name.
+fn column(name: Option<String>, default: &str) -> Option<String> {
+    match name {
+        Some(name) if name.is_empty() => None,
+        Some(name) => Some(name),
+        None => Some(default.to_owned()),
+    }
+}
+
+fn keyword_field(
+    key: &str,
+    name: &str,
+    weight: f32,
+    b: Option<f32>,
+    analyzer: AnalyzerKind,
+) -> Result<KeywordFieldManifest, IndexError> {
+    let b = b.unwrap_or(keyword::DEFAULT_B);
+    if !(weight.is_finite() && weight > 0.0) {
+        return Err(value(&format!("{key}.weight"), "must be above 0"));
+    }
+    if !(0.0..=1.0).contains(&b) {
+        return Err(value(&format!("{key}.b"), "must be between 0 and 1"));
+    }
+    Ok(KeywordFieldManifest { name: name.to_owned(), analyzer, weight, b })
+}
+
+fn encoders(sections: BTreeMap<String, EncoderSection>, folder: &Path) -> Result<Vec<EncoderConfig>, IndexError> {
+    if let Some(name) = sections.keys().find(|name| Modality::from_name(name).is_none()) {
+        return Err(value(&format!("encoders.{name}"), "no such modality; there are title, description and image"));
+    }
+    let mut encoders = Vec::new();
+    for modality in Modality::ALL {
+        let Some(section) = sections.get(modality.name()) else { continue };
+        let key = format!("encoders.{modality}");
+        let source = match (&section.model, &section.hub) {
+            (Some(path), None) => CheckpointSource::Folder(folder.join(path)),
+            (None, Some(id)) => CheckpointSource::Hub {
+                id: id.clone(),
+                revision: section.revision.clone().unwrap_or_else(|| DEFAULT_REVISION.to_owned()),
+            },
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(value(&key, "give either `model` (a folder) or `hub` (a model id)"));
+            }
+        };
+        if section.model.is_some() && section.revision.is_some() {
+            return Err(value(&format!("{key}.revision"), "only a `hub` model has one"));
+        }
+        let weight = section.weight.unwrap_or(1.0);
+        if !(weight.is_finite() && weight > 0.0) {
+            return Err(value(&format!("{key}.weight"), "must be above 0"));
+        }
+        encoders.push(EncoderConfig { modality, source, dtype: section.dtype, weight });
+    }
+    let sum: f32 = encoders.iter().map(|encoder| encoder.weight).sum();
+    encoders.iter_mut().for_each(|encoder| encoder.weight /= sum);
+    Ok(encoders)
+}
+
+fn encode(section: EncodeSection) -> Result<EncodeConfig, IndexError> {
+    let device = match &section.device {
+        Some(name) => name.parse().map_err(|reason| value("encode.device", &format!("{reason}")))?,
+        None => DeviceChoice::default(),
+    };
+    let limits = ImageLimits::default();
+    Ok(EncodeConfig {
+        device,
+        partitions: at_least("encode.partitions", section.partitions.unwrap_or(DEFAULT_PARTITIONS), 1)?,
+        part_rows: at_least("encode.part_rows", section.part_rows.unwrap_or(DEFAULT_PART_ROWS), 1)?,
+        image_batch: at_least("encode.image_batch", section.image_batch.unwrap_or(DEFAULT_IMAGE_BATCH), 1)?,
+        image_limits: ImageLimits {
+            max_bytes: section.max_image_bytes.unwrap_or(limits.max_bytes),
+            max_pixels: section.max_image_pixels.unwrap_or(limits.max_pixels),
+        },
+    })
+}
+
+fn graph(section: &VectorSection) -> Result<GraphConfig, IndexError> {
+    Ok(GraphConfig {
+        connectivity: at_least("vector.connectivity", section.connectivity.unwrap_or(DEFAULT_CONNECTIVITY), 2)?,
+        expansion_add: at_least("vector.expansion_add", section.expansion_add.unwrap_or(DEFAULT_EXPANSION_ADD), 1)?,
+        expansion_search: at_least(
+            "vector.expansion_search",
+            section.expansion_search.unwrap_or(DEFAULT_EXPANSION_SEARCH),
+            1,
+        )?,
+    })
+}
+
+fn rank_fusion(section: &RankFusionSection) -> Result<RankFusionManifest, IndexError> {
+    let alpha = section.alpha.unwrap_or(rank_fusion::DEFAULT_ALPHA);
+    if !(0.0..=1.0).contains(&alpha) {
+        return Err(value("rank_fusion.alpha", "must be between 0 (keyword only) and 1 (vector only)"));
+    }
+    let constant = section.reciprocal_rank_constant.unwrap_or(rank_fusion::DEFAULT_RECIPROCAL_RANK_CONSTANT);
+    if !(constant.is_finite() && constant >= 0.0) {
+        return Err(value("rank_fusion.reciprocal_rank_constant", "must not be negative"));
+    }
+    Ok(RankFusionManifest {
+        method: section.method,
+        alpha,
+        reciprocal_rank_constant: constant,
+        depth: at_least("rank_fusion.depth", section.depth.unwrap_or(rank_fusion::DEFAULT_DEPTH), 1)?,
+    })
+}
+
+fn gates(section: GatesSection) -> Result<GatesConfig, IndexError> {
+    Ok(GatesConfig {
+        max_rejected_share: share("gates.max_rejected_share", section.max_rejected_share, DEFAULT_MAX_REJECTED_SHARE)?,
+        min_items: section.min_items.unwrap_or(DEFAULT_MIN_ITEMS),
+        min_ann_recall: share("gates.min_ann_recall", section.min_ann_recall, DEFAULT_MIN_ANN_RECALL)?,
+        recall_sample: section.recall_sample.unwrap_or(DEFAULT_RECALL_SAMPLE),
+        golden_queries: section.golden_queries,
+    })
+}
+
+fn share(key: &str, given: Option<f64>, default: f64) -> Result<f64, IndexError> {
+    let share = given.unwrap_or(default);
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(value(key, "must be between 0 and 1")) }
+}
+
+fn at_least<N: PartialOrd + std::fmt::Display>(key: &str, number: N, least: N) -> Result<N, IndexError> {
+    if number >= least { Ok(number) } else { Err(value(key, &format!("must be at least {least}"))) }
+}
+
+fn value(key: &str, reason: &str) -> IndexError {
+    IndexError::ConfigValue { key: key.to_owned(), reason: reason.to_owned() }
+}

@@ -1,0 +1,102 @@
+//! Tests of the configuration.
+
+use super::*;
+
+fn parse(text: &str) -> Result<IndexConfig, String> {
+    parse_with(text, &Overrides::default())
+}
+
+fn parse_with(text: &str, overrides: &Overrides) -> Result<IndexConfig, String> {
+    IndexConfig::parse(Path::new("catalens.toml"), Path::new("/shop"), text, overrides).map_err(|error| {
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        message
+    })
+}
+
+const SMALLEST: &str = "[store]\npath = 'store'\n[catalog]\npath = 'items.jsonl'\n";
+
+#[test]
+fn the_smallest_file_takes_every_default() -> Result<(), String> {
+    let config = parse(SMALLEST)?;
+    assert_eq!(config.store, Path::new("/shop/store"));
+    assert_eq!(config.catalog.path, Path::new("/shop/items.jsonl"));
+    assert_eq!(config.catalog.id_column, "id");
+    assert_eq!(config.catalog.image_column.as_deref(), Some("image"));
+    assert_eq!(config.encoders, []);
+    assert_eq!(config.encode.partitions, DEFAULT_PARTITIONS);
+    assert_eq!(config.gates.min_ann_recall, DEFAULT_MIN_ANN_RECALL);
+    assert_eq!(config.keyword.fields.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn weights_of_modalities_sum_to_one() -> Result<(), String> {
+    let text = format!("{SMALLEST}[encoders.title]\nmodel = 'm'\nweight = 3\n[encoders.image]\nhub = 'a/b'\n");
+    let config = parse(&text)?;
+    let weights: Vec<_> = config.encoders.iter().map(|encoder| (encoder.modality, encoder.weight)).collect();
+    assert_eq!(weights, [(Modality::Title, 0.75), (Modality::Image, 0.25)]);
+    assert_eq!(config.encoders[0].source, CheckpointSource::Folder("/shop/m".into()));
+    let hub = CheckpointSource::Hub { id: "a/b".to_owned(), revision: DEFAULT_REVISION.to_owned() };
+    assert_eq!(config.encoders[1].source, hub);
+    Ok(())
+}
+
+#[test]
+fn flags_take_the_place_of_keys() -> Result<(), String> {
+    let overrides = Overrides {
+        store: Some("here".into()),
+        catalog: Some("other.csv".into()),
+        set: vec![("encode.device".into(), "cpu".into()), ("gates.min_items".into(), "7".into())],
+    };
+    let config = parse_with(SMALLEST, &overrides)?;
+    assert_eq!(config.store, Path::new("here"));
+    assert_eq!(config.catalog.path, Path::new("other.csv"));
+    assert_eq!(config.encode.device, DeviceChoice::Cpu);
+    assert_eq!(config.gates.min_items, 7);
+    Ok(())
+}
+
+#[test]
+fn searched_fields_join_the_keyword_index() -> Result<(), String> {
+    let text = format!("{SMALLEST}[catalog.fields.brand]\ntype = 'string'\nsearched = true\nweight = 2.0\n");
+    let config = parse(&text)?;
+    let brand = &config.keyword.fields[2];
+    assert_eq!((brand.name.as_str(), brand.weight), ("brand", 2.0));
+    assert!(config.catalog.fields[0].spec.searched);
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let wrong = [
+        ("[catalog]\npath = 'a'\n", "store.path"),
+        ("[store]\npath = 's'\n[catalog]\n", "catalog.path"),
+        ("[gates]\nmin_itmes = 3\n", "min_itmes"),
+        ("[gates]\nmin_ann_recall = 1.5\n", "gates.min_ann_recall"),
+        ("[encoders.video]\nmodel = 'm'\n", "encoders.video"),
+        ("[encoders.title]\n", "encoders.title"),
+        ("[encoders.title]\nmodel = 'm'\nrevision = 'r'\n", "encoders.title.revision"),
+        ("[encoders.title]\nmodel = 'm'\nweight = 0\n", "encoders.title.weight"),
+        ("[encode]\npartitions = 0\n", "encode.partitions"),
+        ("[encode]\ndevice = 'abacus'\n", "encode.device"),
+        ("[rank_fusion]\nalpha = 2.0\n", "rank_fusion.alpha"),
+        ("[rank_fusion]\nmethod = 'magic'\n", "magic"),
+        ("[catalog.fields.price]\ntype = 'float'\nsearched = true\n", "catalog.fields.price"),
+        ("[catalog.fields.title]\ntype = 'string'\n", "catalog.fields.title"),
+        ("[catalog.fields.price]\ntype = 'money'\n", "money"),
+    ];
+    for (text, expected) in wrong {
+        let text = if text.starts_with("[catalog]") || text.starts_with("[store]") {
+            text.to_owned()
+        } else {
+            format!("{SMALLEST}{text}")
+        };
+        let message = parse(&text).expect_err(&text);
+        assert!(message.contains(expected), "`{message}` does not name `{expected}`");
+    }
+}

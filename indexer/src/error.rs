@@ -1,0 +1,83 @@
+//! Errors of this crate: one enum, one layer of message, the cause in `source`.
+
+use std::path::PathBuf;
+
+/// Why a run or an upkeep command ended without doing its work. The published snapshot is untouched in every case.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The configuration cannot be read.
+    #[error("cannot read configuration `{path}`")]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The configuration is not valid TOML or has an unknown or ill-typed key.
+    #[error("configuration `{path}`")]
+    ConfigSyntax {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with line and key.
+        source: Box<toml::de::Error>,
+    },
+    /// A value of the configuration is out of range or does not fit another one.
+    #[error("configuration key `{key}`: {reason}")]
+    ConfigValue {
+        /// The key.
+        key: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A file of the catalog or the store.
+    #[error("files")]
+    Schema(#[source] schemas::SchemaError),
+    /// An encoder.
+    #[error("encoder of modality `{modality}`")]
+    Encoder {
+        /// The modality it encodes.
+        modality: schemas::Modality,
+        /// The cause.
+        source: encoders::EncoderError,
+    },
+    /// Building or opening the snapshot.
+    #[error("snapshot")]
+    Search(#[source] searcher::SearchError),
+    /// Reading or writing failed.
+    #[error("cannot read or write `{path}`; check space and permissions")]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The staged snapshot contradicts itself: a bug or a failing disk. Nothing is published.
+    #[error("staged snapshot is inconsistent: {reason}")]
+    Inconsistent {
+        /// What does not fit.
+        reason: String,
+    },
+    /// SIGTERM or Ctrl-C.
+    #[error("stopped by a signal; finished embeddings are kept and the next run goes on from them")]
+    Stopped,
+}
+
+impl From<schemas::SchemaError> for IndexError {
+    fn from(source: schemas::SchemaError) -> Self {
+        IndexError::Schema(source)
+    }
+}
+
+impl From<searcher::SearchError> for IndexError {
+    fn from(source: searcher::SearchError) -> Self {
+        IndexError::Search(source)
+    }
+}
+
+impl IndexError {
+    /// For `map_err` on an I/O call about `path`.
+    pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> IndexError + '_ {
+        move |source| IndexError::Io { path: path.to_owned(), source }
+    }
+}

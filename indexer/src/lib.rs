@@ -1,0 +1,28 @@
+//! The nightly run: catalog → embeddings → snapshot, verified and published; and the upkeep of a store.
+//!
+//! Owns the order in which things happen and what may be published. Not: the formats (`schemas`), the models
+//! (`encoders`), the retrieval (`searcher`, whose code verifies what it will serve). Invariant: `CURRENT` moves in
+//! [`publish`] and nowhere else, and only a [`verify::VerifiedSnapshot`] can be published.
+
+pub mod build;
+pub mod config;
+pub mod encode;
+pub mod encoder_set;
+pub mod error;
+pub mod gates;
+pub mod pictures;
+pub mod progress;
+pub mod publish;
+pub mod read;
+pub mod report;
+pub mod reuse;
+pub mod run;
+pub mod spool;
+pub mod upkeep;
+pub mod verify;
+
+pub use config::IndexConfig;
+pub use error::IndexError;
+pub use progress::{Progress, StopSignal};
+pub use report::RunReport;
+pub use run::{RunContext, run};

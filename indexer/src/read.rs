@@ -1,0 +1,39 @@
+//! First stage: the catalog's rows into the spool. Owns the count of rows read and rejected here; not reading the
+//! formats. Invariant: every row of the catalog is in the spool or in the rejects.
+
+use schemas::catalog::Catalog;
+
+use crate::error::IndexError;
+use crate::progress::{Progress, StopSignal};
+use crate::report::RunCounts;
+use crate::spool::{Spool, SpoolWriter};
+
+/// Rows between two looks at the stop signal.
+const ROWS_PER_CHECK: u64 = 1024;
+
+/// Reads the whole catalog into `spool`; memory does not grow with it.
+///
+/// # Errors
+/// When a file of the catalog cannot be read to its end, or the spool not be written.
+pub fn read(
+    catalog: &Catalog,
+    mut spool: SpoolWriter,
+    counts: &mut RunCounts,
+    progress: &dyn Progress,
+    stop: &StopSignal,
+) -> Result<Spool, IndexError> {
+    progress.begin("read", None);
+    for row in catalog.rows() {
+        counts.rows += 1;
+        match row? {
+            Ok(item) => spool.write(item)?,
+            Err(rejection) => counts.reject(&rejection)?,
+        }
+        if counts.rows.is_multiple_of(ROWS_PER_CHECK) {
+            stop.check()?;
+            progress.advance(ROWS_PER_CHECK);
+        }
+    }
+    progress.end();
+    spool.finish()
+}

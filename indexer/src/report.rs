@@ -1,0 +1,204 @@
+//! What a run did: counts while it goes on, and the JSON report at its end. Owns names and sums; not the decisions.
+//! Invariant: rows read = items + rows rejected, and for each modality items = encoded + kept + absent.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use schemas::Modality;
+use schemas::manifest::GateResult;
+use schemas::rejects::{Rejection, RejectsWriter};
+
+use crate::error::IndexError;
+use crate::reuse::EncodeReason;
+
+/// Counts of a run, and the file of its rejects.
+#[derive(Debug)]
+pub struct RunCounts {
+    /// Rows of the catalog.
+    pub rows: u64,
+    /// Rows that became items.
+    pub items: u64,
+    /// Rows left out.
+    pub rejected: u64,
+    /// Rows and modalities left out, by kind of reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Per modality.
+    pub modalities: BTreeMap<Modality, ModalityCounts>,
+    rejects: RejectsWriter,
+}
+
+/// Counts of one modality.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModalityCounts {
+    /// Embeddings computed, by reason.
+    pub encoded: BTreeMap<EncodeReason, u64>,
+    /// Embeddings kept from earlier runs.
+    pub kept: u64,
+    /// Items without it.
+    pub absent: u64,
+}
+
+impl ModalityCounts {
+    /// Embeddings computed.
+    #[must_use]
+    pub fn encoded(&self) -> u64 {
+        self.encoded.values().sum()
+    }
+}
+
+impl RunCounts {
+    /// Starts counting; rejects go to `rejects_file`.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn start(rejects_file: &Path, modalities: &[Modality]) -> Result<RunCounts, IndexError> {
+        Ok(RunCounts {
+            rows: 0,
+            items: 0,
+            rejected: 0,
+            reasons: BTreeMap::new(),
+            modalities: modalities.iter().map(|modality| (*modality, ModalityCounts::default())).collect(),
+            rejects: RejectsWriter::create(rejects_file)?,
+        })
+    }
+
+    /// Counts and records something left out.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn reject(&mut self, rejection: &Rejection) -> Result<(), IndexError> {
+        if rejection.reason.rejects_row() {
+            self.rejected += 1;
+        }
+        *self.reasons.entry(rejection.reason.kind().to_owned()).or_default() += 1;
+        Ok(self.rejects.write(rejection)?)
+    }
+
+    /// The counts of a modality that was named at the start.
+    pub fn modality(&mut self, modality: Modality) -> &mut ModalityCounts {
+        self.modalities.entry(modality).or_default()
+    }
+
+    /// Share of rejected rows, 0 for an empty catalog.
+    #[must_use]
+    pub fn rejected_share(&self) -> f64 {
+        if self.rows == 0 { 0.0 } else { self.rejected as f64 / self.rows as f64 }
+    }
+
+    /// Closes the file of rejects and turns the counts into a report.
+    ///
+    /// # Errors
+    /// When the file cannot be finished.
+    pub fn finish(self) -> Result<RunReport, IndexError> {
+        self.rejects.finish()?;
+        let by_modality = |count: &dyn Fn(&ModalityCounts) -> u64| {
+            self.modalities.iter().map(|(modality, counts)| (modality.name().to_owned(), count(counts))).collect()
+        };
+        let reasons = self.modalities.iter().map(|(modality, counts)| {
+            let reasons = counts.encoded.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect();
+            (modality.name().to_owned(), reasons)
+        });
+        Ok(RunReport {
+            rows: self.rows,
+            items: self.items,
+            rejected: self.rejected,
+            reject_reasons: self.reasons,
+            encoded: by_modality(&ModalityCounts::encoded),
+            encode_reasons: reasons.collect(),
+            kept: by_modality(&|counts| counts.kept),
+            absent: by_modality(&|counts| counts.absent),
+            ..RunReport::default()
+        })
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// The snapshot is the current one.
+    Published,
+    /// A gate refused; the old snapshot still serves.
+    #[default]
+    Refused,
+}
+
+/// The report of a run, as its JSON.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct RunReport {
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Version of Catalens.
+    pub tool_version: String,
+    /// Start, RFC 3339, UTC.
+    pub started: String,
+    /// The published snapshot; `null` when a gate refused.
+    pub snapshot: Option<String>,
+    /// The snapshot that was current before.
+    pub parent: Option<String>,
+    /// Rows of the catalog.
+    pub rows: u64,
+    /// Rows that became items.
+    pub items: u64,
+    /// Rows left out.
+    pub rejected: u64,
+    /// Rows and modalities left out, by kind of reason.
+    pub reject_reasons: BTreeMap<String, u64>,
+    /// File with a record for each of them.
+    pub rejects_file: String,
+    /// Embeddings computed, by modality.
+    pub encoded: BTreeMap<String, u64>,
+    /// Why they were computed, by modality and reason.
+    pub encode_reasons: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Embeddings kept, by modality.
+    pub kept: BTreeMap<String, u64>,
+    /// Items without the modality, by modality.
+    pub absent: BTreeMap<String, u64>,
+    /// Results of the gates.
+    pub gates: BTreeMap<String, GateResult>,
+    /// Seconds by stage, and `total`.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+impl RunReport {
+    /// The report as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Serialising this record cannot fail: its maps have string keys and its numbers are finite.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+/// Measures the seconds of stages one after the other.
+#[derive(Debug)]
+pub struct StageClock {
+    start: Instant,
+    stage: Instant,
+    seconds: BTreeMap<String, f64>,
+}
+
+impl StageClock {
+    /// Starts the first stage.
+    #[must_use]
+    pub fn start() -> StageClock {
+        let now = Instant::now();
+        StageClock { start: now, stage: now, seconds: BTreeMap::new() }
+    }
+
+    /// Ends the running stage under its name and starts the next.
+    pub fn end_stage(&mut self, stage: &str) {
+        let seconds = self.stage.elapsed().as_secs_f64();
+        tracing::info!(stage, seconds = (seconds * 1000.0).round() / 1000.0, "stage done");
+        self.seconds.insert(stage.to_owned(), seconds);
+        self.stage = Instant::now();
+    }
+
+    /// The seconds so far, with `total`.
+    #[must_use]
+    pub fn seconds(&self) -> BTreeMap<String, f64> {
+        let mut seconds = self.seconds.clone();
+        seconds.insert("total".to_owned(), self.start.elapsed().as_secs_f64());
+        seconds
+    }
+}

@@ -1,0 +1,177 @@
+//! Upkeep of a store beside the nightly run: status, verification, rollback, pruning. Owns what each may change; not the
+//! formats. Invariant: none of them touches a snapshot's files, and the published snapshot is never removed.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use schemas::{Manifest, SnapshotId, Store};
+use searcher::{OpenOptions, Searcher};
+
+use crate::error::IndexError;
+use crate::run::remove_folder;
+use crate::verify::{check_files, check_items};
+
+/// Snapshots that `prune` leaves when no number is given.
+pub const DEFAULT_KEEP: usize = 3;
+
+/// A store at a glance.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct StoreStatus {
+    /// The published snapshot.
+    pub current: Option<String>,
+    /// All snapshots, oldest first.
+    pub snapshots: Vec<SnapshotStatus>,
+}
+
+/// A snapshot at a glance.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct SnapshotStatus {
+    /// Name.
+    pub snapshot: String,
+    /// Whether it is the published one.
+    pub current: bool,
+    /// Start of the run that built it.
+    pub created: String,
+    /// Items.
+    pub items: u64,
+    /// Size of its files in bytes.
+    pub bytes: u64,
+    /// Encoded modalities, each with the name of its encoder.
+    pub encoders: Vec<(String, String)>,
+    /// Why it cannot be read, if it cannot.
+    pub error: Option<String>,
+}
+
+/// Lists a store's snapshots; reads manifests only.
+///
+/// # Errors
+/// When the store's folder cannot be read.
+pub fn status(store: &Store) -> Result<StoreStatus, IndexError> {
+    let current = store.current()?;
+    let mut snapshots = Vec::new();
+    for id in store.snapshots()? {
+        let is_current = current.as_ref() == Some(&id);
+        snapshots.push(match Manifest::read(&store.snapshot_folder(&id)) {
+            Ok(manifest) => SnapshotStatus {
+                snapshot: id.to_string(),
+                current: is_current,
+                created: manifest.created,
+                items: manifest.item_count,
+                bytes: manifest.files.values().map(|file| file.bytes).sum(),
+                encoders: manifest
+                    .modalities
+                    .iter()
+                    .map(|one| (one.modality.name().to_owned(), one.encoder.name.clone()))
+                    .collect(),
+                error: None,
+            },
+            Err(error) => SnapshotStatus {
+                snapshot: id.to_string(),
+                current: is_current,
+                created: String::new(),
+                items: 0,
+                bytes: 0,
+                encoders: Vec::new(),
+                error: Some(error.to_string()),
+            },
+        });
+    }
+    Ok(StoreStatus { current: current.map(|id| id.to_string()), snapshots })
+}
+
+/// Checks every byte of a snapshot and opens it as a reader would. Returns its manifest.
+///
+/// # Errors
+/// Names the first file that is missing, foreign or damaged.
+pub fn verify(store: &Store, snapshot: &SnapshotId) -> Result<Manifest, IndexError> {
+    let folder = store.snapshot_folder(snapshot);
+    let manifest = Manifest::read(&folder)?;
+    check_files(&folder, &manifest)?;
+    check_items(&folder, &manifest)?;
+    Searcher::open(&folder, &OpenOptions { encoders_folder: Some(store.encoders_folder()), ..OpenOptions::default() })?;
+    Ok(manifest)
+}
+
+/// Publishes an earlier snapshot again: the one asked for, or the newest one older than the current. It is checked
+/// first.
+///
+/// # Errors
+/// When there is none, it is damaged, or another run holds the store.
+pub fn rollback(store: &Store, to: Option<&SnapshotId>) -> Result<SnapshotId, IndexError> {
+    let lock = store.lock()?;
+    let current = store.current()?;
+    let snapshots = store.snapshots()?;
+    let target = match to {
+        Some(wanted) => snapshots.into_iter().find(|id| id == wanted),
+        None => snapshots.into_iter().rfind(|id| current.as_ref().is_some_and(|current| id < current)),
+    };
+    let target = target.ok_or_else(|| schemas::SchemaError::UnknownSnapshot {
+        path: store.folder().to_owned(),
+        snapshot: to.map_or_else(|| "older than the current one".to_owned(), ToString::to_string),
+    })?;
+    verify(store, &target)?;
+    store.set_current(&target, &lock)?;
+    Ok(target)
+}
+
+/// What `prune` removed.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Pruned {
+    /// Snapshots.
+    pub snapshots: Vec<String>,
+    /// Folders of encoders that no remaining snapshot names.
+    pub encoders: Vec<String>,
+}
+
+/// Removes all but the newest `keep` snapshots, never the published one, then encoders that no remaining snapshot
+/// names. Readers that have a removed snapshot open keep their maps.
+///
+/// # Errors
+/// When another run holds the store or something cannot be removed.
+pub fn prune(store: &Store, keep: usize) -> Result<Pruned, IndexError> {
+    let _lock = store.lock()?;
+    let current = store.current()?;
+    let snapshots = store.snapshots()?;
+    let mut pruned = Pruned::default();
+    let (old, kept) = snapshots.split_at(snapshots.len().saturating_sub(keep));
+    let mut named_encoders = BTreeSet::new();
+    let mut all_readable = true;
+    for id in kept.iter().chain(old.iter().filter(|id| current.as_ref() == Some(*id))) {
+        match Manifest::read(&store.snapshot_folder(id)) {
+            Ok(manifest) => named_encoders.extend(manifest.modalities.into_iter().map(|one| one.encoder.checkpoint)),
+            Err(error) => {
+                tracing::warn!(snapshot = %id, error = %error, "manifest cannot be read; no encoder is removed");
+                all_readable = false;
+            }
+        }
+    }
+    for id in old.iter().filter(|id| current.as_ref() != Some(*id)) {
+        remove_folder(&store.snapshot_folder(id))?;
+        pruned.snapshots.push(id.to_string());
+    }
+    if all_readable {
+        for folder in subfolders(&store.encoders_folder())? {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !named_encoders.contains(&name) {
+                remove_folder(&folder)?;
+                pruned.encoders.push(name);
+            }
+        }
+    }
+    Ok(pruned)
+}
+
+fn subfolders(folder: &std::path::Path) -> Result<Vec<PathBuf>, IndexError> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut folders = Vec::new();
+    for entry in fs_err::read_dir(folder).map_err(IndexError::io(folder))? {
+        let path = entry.map_err(IndexError::io(folder))?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}

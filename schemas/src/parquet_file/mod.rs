@@ -1,0 +1,8 @@
+//! What our Parquet files have in common. Owns bounded row groups, the commit, and reading damaged files without a
+//! crash; not the columns.
+
+mod read;
+mod write;
+
+pub(crate) use read::{Batches, open};
+pub(crate) use write::ParquetFileWriter;

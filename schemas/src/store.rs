@@ -1,0 +1,323 @@
+//! The store folder: where everything is, which snapshot is published, who may write. Owns paths, `CURRENT` and the
+//! lock; not the files inside a snapshot. Invariant: `CURRENT` names a whole snapshot or does not exist, and changes
+//! only by an atomic rename after everything it points to is on disk.
+//!
+//! ```text
+//! store/
+//!   CURRENT                       the published snapshot's id and a newline
+//!   lock                          one writer at a time (advisory lock; holds the writer's pid, host and start time)
+//!   embeddings/partition=00000/part-00000.parquet
+//!   encoders/<checkpoint>/        checkpoint folders the snapshots' queries need
+//!   snapshots/<utc time>-<digest>/
+//!   staging/                      what a run has not finished; removed by the next one
+//!   reports/<utc time>.json       a report per run, and <utc time>.rejects.parquet
+//! ```
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use fs_err::{File, OpenOptions};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::durable::write_durably;
+use crate::error::SchemaError;
+pub use crate::snapshot_id::SnapshotId;
+
+/// Name of the file that names the published snapshot.
+pub const CURRENT_FILE: &str = "CURRENT";
+/// Name of the lock file.
+pub const LOCK_FILE: &str = "lock";
+/// Bytes that are read of `CURRENT` and of the lock file; both are far shorter, unless something is wrong.
+const SMALL_FILE_BYTES: u64 = 1024;
+
+/// A store folder.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// The right to write to a store; given back when dropped, or by the operating system when the holder dies.
+#[derive(Debug)]
+pub struct StoreLock {
+    folder: PathBuf,
+    /// Holds the advisory lock until it is closed.
+    _file: File,
+}
+
+impl Store {
+    /// Opens an existing store.
+    ///
+    /// # Errors
+    /// When the folder does not exist.
+    pub fn open(folder: &Path) -> Result<Store, SchemaError> {
+        let metadata = fs_err::metadata(folder).map_err(SchemaError::io(folder))?;
+        if !metadata.is_dir() {
+            return Err(SchemaError::invalid(folder, "a store is a folder"));
+        }
+        Ok(Store { folder: folder.to_owned() })
+    }
+
+    /// Opens a store, creating its folders when they are not there.
+    ///
+    /// # Errors
+    /// When a folder cannot be created.
+    pub fn open_or_create(folder: &Path) -> Result<Store, SchemaError> {
+        let store = Store { folder: folder.to_owned() };
+        let embeddings = folder.join("embeddings");
+        let parts = [
+            embeddings,
+            store.encoders_folder(),
+            store.snapshots_folder(),
+            store.staging_folder(),
+            store.reports_folder(),
+        ];
+        for part in parts {
+            fs_err::create_dir_all(&part).map_err(SchemaError::io(&part))?;
+        }
+        Ok(store)
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `embeddings/partition=NNNNN`.
+    #[must_use]
+    pub fn embeddings_folder(&self, partition: u32) -> PathBuf {
+        self.folder.join("embeddings").join(format!("partition={partition:05}"))
+    }
+
+    /// `encoders/`.
+    #[must_use]
+    pub fn encoders_folder(&self) -> PathBuf {
+        self.folder.join("encoders")
+    }
+
+    /// `snapshots/`.
+    #[must_use]
+    pub fn snapshots_folder(&self) -> PathBuf {
+        self.folder.join("snapshots")
+    }
+
+    /// `snapshots/<id>`.
+    #[must_use]
+    pub fn snapshot_folder(&self, snapshot: &SnapshotId) -> PathBuf {
+        self.snapshots_folder().join(snapshot.as_str())
+    }
+
+    /// `staging/`.
+    #[must_use]
+    pub fn staging_folder(&self) -> PathBuf {
+        self.folder.join("staging")
+    }
+
+    /// `reports/`.
+    #[must_use]
+    pub fn reports_folder(&self) -> PathBuf {
+        self.folder.join("reports")
+    }
+
+    /// The published snapshot; `None` before the first publish.
+    ///
+    /// # Errors
+    /// When `CURRENT` cannot be read, is no snapshot id, or names a folder that is not there.
+    pub fn current(&self) -> Result<Option<SnapshotId>, SchemaError> {
+        let path = self.folder.join(CURRENT_FILE);
+        let text = match read_small(&path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(SchemaError::Io { path, source }),
+        };
+        let Some(snapshot) = SnapshotId::parse(text.strip_suffix('\n').unwrap_or(&text)) else {
+            return Err(SchemaError::invalid(&path, "it does not hold a snapshot id"));
+        };
+        self.check_exists(&snapshot)?;
+        Ok(Some(snapshot))
+    }
+
+    /// Makes `snapshot` the published one: writes a temporary file, syncs it, renames it over `CURRENT`, syncs the folder.
+    ///
+    /// # Errors
+    /// When the lock is another store's, the snapshot's folder is not there or writing fails; `CURRENT` is then
+    /// unchanged.
+    pub fn set_current(&self, snapshot: &SnapshotId, lock: &StoreLock) -> Result<(), SchemaError> {
+        if lock.folder != self.folder {
+            return Err(SchemaError::invalid(&self.folder, format!("the lock is that of `{}`", lock.folder.display())));
+        }
+        self.check_exists(snapshot)?;
+        write_durably(&self.folder.join(CURRENT_FILE), format!("{snapshot}\n").as_bytes())
+    }
+
+    /// All snapshots, oldest first; anything else in the folder is passed over.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotId>, SchemaError> {
+        let folder = self.snapshots_folder();
+        let mut snapshots = Vec::new();
+        let entries = match fs_err::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(snapshots),
+            Err(source) => return Err(SchemaError::Io { path: folder, source }),
+        };
+        for entry in entries {
+            let entry = entry.map_err(SchemaError::io(&folder))?;
+            if let Some(snapshot) = entry.file_name().to_str().and_then(SnapshotId::parse)
+                && entry.path().is_dir()
+            {
+                snapshots.push(snapshot);
+            }
+        }
+        snapshots.sort_unstable();
+        Ok(snapshots)
+    }
+
+    /// Takes the writer's lock without waiting. The lock is the operating system's, so it ends with its holder; the
+    /// file and what it says stay and mean nothing by themselves.
+    ///
+    /// # Errors
+    /// [`SchemaError::Locked`] when another process, or another lock of this one, holds it.
+    pub fn lock(&self) -> Result<StoreLock, SchemaError> {
+        let path = self.folder.join(LOCK_FILE);
+        let io = |source| SchemaError::Io { path: path.clone(), source };
+        // Not truncated here: until the lock is ours the content is the holder's.
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let holder = read_small(&path).unwrap_or_default();
+                let holder = if holder.trim().is_empty() { "holder unknown" } else { holder.trim() };
+                return Err(SchemaError::Locked { path: self.folder.clone(), holder: holder.to_owned() });
+            }
+            Err(std::fs::TryLockError::Error(source)) => return Err(io(source)),
+        }
+        file.set_len(0).map_err(io)?;
+        file.write_all(holder_text().as_bytes()).and_then(|()| file.flush()).map_err(io)?;
+        Ok(StoreLock { folder: self.folder.clone(), _file: file })
+    }
+
+    fn check_exists(&self, snapshot: &SnapshotId) -> Result<(), SchemaError> {
+        if self.snapshot_folder(snapshot).is_dir() {
+            return Ok(());
+        }
+        Err(SchemaError::UnknownSnapshot { path: self.folder.clone(), snapshot: snapshot.to_string() })
+    }
+}
+
+fn read_small(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(SMALL_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What the lock file says of this process: `pid 123 on host since 2026-11-20T03:15:00Z`.
+fn holder_text() -> String {
+    let now = OffsetDateTime::now_utc();
+    let start = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_else(|_| "unknown time".to_owned());
+    format!("pid {} on {} since {start}\n", std::process::id(), host_name())
+}
+
+fn host_name() -> String {
+    let kernel = fs_err::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = kernel.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown host".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    fn store_with(snapshots: &[&str]) -> Result<(tempfile::TempDir, Store, Vec<SnapshotId>), SchemaError> {
+        let folder = tempfile::tempdir().map_err(SchemaError::io(Path::new("temporary folder")))?;
+        let store = Store::open_or_create(folder.path())?;
+        let snapshots: Vec<SnapshotId> = snapshots.iter().filter_map(|name| SnapshotId::parse(name)).collect();
+        for snapshot in &snapshots {
+            fs_err::create_dir(store.snapshot_folder(snapshot)).map_err(SchemaError::io(store.folder()))?;
+        }
+        Ok((folder, store, snapshots))
+    }
+
+    #[test]
+    fn current_follows_set_current() -> Outcome {
+        let (_folder, store, snapshots) =
+            store_with(&["20261121T031500Z-1a2b3c4d5e6f", "20261120T031500Z-1a2b3c4d5e6f"])?;
+        assert_eq!(store.current()?, None);
+        let lock = store.lock()?;
+        for snapshot in &snapshots {
+            store.set_current(snapshot, &lock)?;
+            assert_eq!(store.current()?.as_ref(), Some(snapshot));
+        }
+        assert_eq!(fs_err::read_to_string(store.folder().join("CURRENT"))?, "20261120T031500Z-1a2b3c4d5e6f\n");
+        Ok(())
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_there_cannot_be_published() -> Outcome {
+        let (_folder, store, snapshots) = store_with(&["20261120T031500Z-1a2b3c4d5e6f"])?;
+        let lock = store.lock()?;
+        store.set_current(&snapshots[0], &lock)?;
+        let other = SnapshotId::parse("20261122T031500Z-1a2b3c4d5e6f").ok_or("form")?;
+        assert!(matches!(store.set_current(&other, &lock), Err(SchemaError::UnknownSnapshot { .. })));
+        assert_eq!(store.current()?.as_ref(), Some(&snapshots[0]));
+        let (_other_folder, other_store, _) = store_with(&[])?;
+        assert!(matches!(store.set_current(&snapshots[0], &other_store.lock()?), Err(SchemaError::Invalid { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_current_is_an_error() -> Outcome {
+        let (_folder, store, _) = store_with(&["20261120T031500Z-1a2b3c4d5e6f"])?;
+        for text in ["", "\n", "20261120T031500Z-1a2b3c4d5e6f\n\n", "../../etc", "20261120T031500Z-1a2b3c4d5e6f extra"]
+        {
+            fs_err::write(store.folder().join("CURRENT"), text)?;
+            assert!(matches!(store.current(), Err(SchemaError::Invalid { .. })), "{text:?}");
+        }
+        fs_err::write(store.folder().join("CURRENT"), [0xff, 0xfe])?;
+        assert!(matches!(store.current(), Err(SchemaError::Io { .. })));
+        fs_err::write(store.folder().join("CURRENT"), "20261121T031500Z-1a2b3c4d5e6f\n")?;
+        assert!(matches!(store.current(), Err(SchemaError::UnknownSnapshot { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn snapshots_are_listed_by_time_without_foreign_names() -> Outcome {
+        let (_folder, store, mut snapshots) =
+            store_with(&["20261121T031500Z-1a2b3c4d5e6f", "20261120T031500Z-1a2b3c4d5e6f"])?;
+        fs_err::create_dir(store.snapshots_folder().join("backup"))?;
+        fs_err::write(store.snapshots_folder().join("20261119T031500Z-1a2b3c4d5e6f"), "a file")?;
+        snapshots.reverse();
+        assert_eq!(store.snapshots()?, snapshots);
+        Ok(())
+    }
+
+    #[test]
+    fn the_second_writer_is_told_who_holds_the_lock() -> Outcome {
+        let (_folder, store, _) = store_with(&[])?;
+        let lock = store.lock()?;
+        match store.lock() {
+            Err(SchemaError::Locked { holder, .. }) => {
+                assert!(holder.starts_with(&format!("pid {} on ", std::process::id())), "{holder}");
+                assert!(holder.ends_with('Z'), "{holder}");
+            }
+            other => return Err(format!("{other:?}").into()),
+        }
+        drop(lock);
+        store.lock()?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_store_is_an_error_and_is_not_created() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("store");
+        assert!(matches!(Store::open(&path), Err(SchemaError::Io { .. })));
+        assert!(!path.exists());
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! The flags of `searcher`. Owns names, help and syntax; nothing is opened or checked here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use schemas::Modality;
+use schemas::manifest::RankFusionMethod;
+use searcher::Mode;
+use searcher::query::DEFAULT_LIMIT;
+
+use crate::weighted::Weighted;
+
+/// Answers queries from a published snapshot: keyword, vector and hybrid search over a product catalog.
+#[derive(Debug, Parser)]
+#[command(name = "searcher", version, about, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) snapshot: SnapshotArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is searched, and how the program behaves.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArguments {
+    /// Store whose published snapshot is opened
+    #[arg(long, value_name = "DIR", env = "CATALENS_STORE", global = true)]
+    pub(crate) store: Option<PathBuf>,
+    /// Snapshot folder to open, in place of the store's published one
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Folder of the query encoders, in place of the store's `encoders`
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) encoders: Option<PathBuf>,
+    /// Device for query encoders: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", global = true)]
+    pub(crate) device: encoders::DeviceChoice,
+    /// Only errors on standard error
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Find items by text, picture, or likeness to items
+    ///
+    /// Exit code 0: hits. 1: none. 2: error.
+    Search(SearchArguments),
+    /// Measure keyword, vector and hybrid search on judged queries
+    ///
+    /// Prints nDCG@10, nDCG@10 over judged items only, the judged share of the first ten, recall@100, MRR@10 and MAP
+    /// as trec_eval computes them, over the queries with at least one relevant item.
+    Eval(EvalArguments),
+    /// Say what the snapshot holds
+    Info(InfoArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArguments {
+    /// Text to search for, as it is
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// Another text, with a weight (1 by default); repeatable
+    #[arg(long = "text", value_name = "TEXT[^W]", value_parser = Weighted::parse, allow_hyphen_values = true)]
+    pub(crate) texts: Vec<Weighted>,
+    /// Picture to search for, with a weight; repeatable
+    #[arg(long = "image", value_name = "FILE[^W]", value_parser = Weighted::parse)]
+    pub(crate) images: Vec<Weighted>,
+    /// Id of an item that hits should be like, with a weight; repeatable
+    #[arg(long = "like", value_name = "ID[^W]", value_parser = Weighted::parse, allow_hyphen_values = true)]
+    pub(crate) like: Vec<Weighted>,
+    /// Retrievers to ask
+    #[arg(long, value_enum, default_value_t = ModeArgument::Hybrid)]
+    pub(crate) mode: ModeArgument,
+    /// Hits to show
+    #[arg(short = 'k', long = "limit", value_name = "N", default_value_t = DEFAULT_LIMIT)]
+    pub(crate) limit: usize,
+    /// Hits to skip
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) offset: usize,
+    #[command(flatten)]
+    pub(crate) ranking: RankingArguments,
+    /// Show where each score comes from
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What decides the ranking, for searching and measuring alike.
+#[derive(Debug, Args)]
+pub(crate) struct RankingArguments {
+    /// Filter such as `brand = "Daybird" and price < 50 and category in ["Footwear", "Bags"]`
+    ///
+    /// `=`, `!=`, `<`, `<=`, `>`, `>=`, `in [...]`, `under "A > B"` for categories, `exists(field)`, `not`, `and`,
+    /// `or` and parentheses. An item without a value matches no comparison with it.
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// How keyword and vector scores become one [default: the snapshot's]
+    #[arg(long, value_enum)]
+    pub(crate) method: Option<MethodArgument>,
+    /// Share of the vector score, 0 to 1 [default: the snapshot's]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) alpha: Option<f32>,
+    /// Weight of a modality in the vector score, such as `title=0.5`; repeatable [default: the snapshot's]
+    #[arg(long = "weight", value_name = "MODALITY=W", value_parser = parse_modality_weight)]
+    pub(crate) modality_weights: Vec<(Modality, f32)>,
+    /// Candidates from each retriever [default: the snapshot's]
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("questions").required(true))]
+pub(crate) struct EvalArguments {
+    /// Queries, `qid<TAB>text`
+    #[arg(long, value_name = "FILE", group = "questions")]
+    pub(crate) queries: Option<PathBuf>,
+    /// Picture queries, `qid<TAB>path` or `qid<TAB>path<TAB>text`; paths are relative to the file
+    #[arg(long, value_name = "FILE", group = "questions")]
+    pub(crate) image_queries: Option<PathBuf>,
+    /// Judgments, `qid 0 docid grade`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) qrels: PathBuf,
+    /// Modes to measure, separated by commas [default: all that the snapshot has]
+    #[arg(long = "mode", value_enum, value_delimiter = ',')]
+    pub(crate) modes: Vec<ModeArgument>,
+    /// Also write a TREC run; with several modes one file each, the mode's name before the extension
+    #[arg(long, value_name = "FILE")]
+    pub(crate) run: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ranking: RankingArguments,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArguments {
+    /// Print the snapshot's id and its manifest as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeArgument {
+    /// BM25 over the searched fields; loads no model
+    Keyword,
+    /// Cosines of embeddings
+    Vector,
+    /// Both
+    Hybrid,
+}
+
+impl From<ModeArgument> for Mode {
+    fn from(mode: ModeArgument) -> Mode {
+        match mode {
+            ModeArgument::Keyword => Mode::Keyword,
+            ModeArgument::Vector => Mode::Vector,
+            ModeArgument::Hybrid => Mode::Hybrid,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum MethodArgument {
+    /// Convex combination with theoretical minima and the query's maximum
+    Convex,
+    /// Convex combination with the query's minimum and maximum
+    #[value(alias = "min-max")]
+    MinMax,
+    /// Convex combination of z-scores
+    #[value(alias = "z-score")]
+    ZScore,
+    /// Reciprocal rank fusion
+    #[value(alias = "reciprocal-rank", alias = "rrf")]
+    ReciprocalRank,
+}
+
+impl From<MethodArgument> for RankFusionMethod {
+    fn from(method: MethodArgument) -> RankFusionMethod {
+        match method {
+            MethodArgument::Convex => RankFusionMethod::Convex,
+            MethodArgument::MinMax => RankFusionMethod::MinMax,
+            MethodArgument::ZScore => RankFusionMethod::ZScore,
+            MethodArgument::ReciprocalRank => RankFusionMethod::ReciprocalRank,
+        }
+    }
+}
+
+fn parse_modality_weight(text: &str) -> Result<(Modality, f32), String> {
+    let names = || Modality::ALL.map(Modality::name).join(", ");
+    let (name, weight) = text.split_once('=').ok_or_else(|| "expected MODALITY=W, such as `title=0.5`".to_owned())?;
+    let modality =
+        Modality::from_name(name).ok_or_else(|| format!("`{name}` is no modality; there are {}", names()))?;
+    let weight = weight.parse().ok().filter(|weight: &f32| weight.is_finite() && *weight >= 0.0);
+    Ok((modality, weight.ok_or_else(|| "the weight is not a number of at least 0".to_owned())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn modality_weights() {
+        assert_eq!(parse_modality_weight("title=0.5"), Ok((Modality::Title, 0.5)));
+        assert!(parse_modality_weight("colour=1").unwrap_err().contains("title, description, image"));
+        for wrong in ["title", "title=", "title=-1", "title=nan"] {
+            parse_modality_weight(wrong).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The `searcher` program. Owns flags, exit codes and what is printed; the work is the `searcher` library's.
+//! Exit codes: 0 hits, 1 none, 2 error. Standard output is data, standard error is talk.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod arguments;
+mod eval;
+mod explain;
+mod info;
+mod opened;
+mod output;
+mod search;
+mod table;
+mod weighted;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    output::start_logging(arguments.snapshot.quiet);
+    let result = match &arguments.command {
+        Command::Search(command) => search::search(&arguments.snapshot, command),
+        Command::Eval(command) => eval::eval(&arguments.snapshot, command),
+        Command::Info(command) => info::info(&arguments.snapshot, command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::print_error(&error);
+            ExitCode::from(2)
+        }
+    }
+}

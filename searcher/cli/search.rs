@@ -1,0 +1,138 @@
+//! `searcher search`. Owns turning flags into a query and a result into output.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use searcher::query::DEFAULT_PART_WEIGHT;
+use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, TextPart};
+use serde::Serialize;
+
+use crate::arguments::{RankingArguments, SearchArguments, SnapshotArguments};
+use crate::opened::{Opened, open};
+use crate::{explain, output, table};
+
+/// Answers one query.
+pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
+    let query = query(arguments);
+    query.check()?;
+    if query.mode == Mode::Keyword && !query.images.is_empty() {
+        output::say(snapshot.quiet, "pictures are not looked at in mode `keyword`");
+    }
+    let Opened { searcher, .. } = open(snapshot)?;
+    let results = searcher.search(&query)?;
+    if arguments.json {
+        output::print_json(&Answer::new(&query, &results))?;
+    } else {
+        let mut text = String::new();
+        if !results.hits.is_empty() {
+            text = table::hits(&results.hits, output::terminal_width());
+        }
+        for hit in &results.hits {
+            text.push_str(&explain::explanation(hit));
+        }
+        output::print(&text)?;
+        output::say(snapshot.quiet, &summary(&query, &results));
+        let depth = query.depth.unwrap_or(searcher.manifest().rank_fusion.depth);
+        if query.offset.saturating_add(query.limit) > results.total && results.total >= depth {
+            output::say(snapshot.quiet, &format!("each retriever gave its {depth} best; `--depth` asks for more"));
+        }
+    }
+    Ok(ExitCode::from(u8::from(results.hits.is_empty())))
+}
+
+fn query(arguments: &SearchArguments) -> Query {
+    let plain = arguments.text.iter().map(|text| TextPart { text: text.clone(), weight: DEFAULT_PART_WEIGHT });
+    let weighted = arguments.texts.iter().map(|part| TextPart { text: part.value.clone(), weight: part.weight });
+    let images = arguments.images.iter().map(|part| {
+        let (file, weight) = part.file();
+        ImagePart { file, weight }
+    });
+    let like = arguments.like.iter().map(|part| ItemPart { id: part.value.clone(), weight: part.weight });
+    let query = Query {
+        texts: plain.chain(weighted).collect(),
+        images: images.collect(),
+        like: like.collect(),
+        mode: arguments.mode.into(),
+        limit: arguments.limit,
+        offset: arguments.offset,
+        explain: arguments.explain,
+        ..Query::default()
+    };
+    with_ranking(query, &arguments.ranking)
+}
+
+/// The query with what decides its ranking.
+pub(crate) fn with_ranking(query: Query, arguments: &RankingArguments) -> Query {
+    Query {
+        filter: arguments.filter.clone(),
+        method: arguments.method.map(Into::into),
+        alpha: arguments.alpha,
+        modality_weights: arguments.modality_weights.clone(),
+        depth: arguments.depth,
+        ..query
+    }
+}
+
+fn summary(query: &Query, results: &Results) -> String {
+    let Results { hits, total, took } = results;
+    let milliseconds = took.as_secs_f64() * 1000.0;
+    match (hits.first(), hits.last()) {
+        (Some(first), Some(last)) => {
+            format!("{} to {} of {total} candidates in {milliseconds:.1} ms", first.rank, last.rank)
+        }
+        _ if *total > 0 => format!("no hits from {} on; there are {total} candidates", query.offset + 1),
+        _ => format!("no hits in {milliseconds:.1} ms"),
+    }
+}
+
+/// The JSON form of an answer; its names are scripted against.
+#[derive(Serialize)]
+struct Answer<'a> {
+    query: Question<'a>,
+    total: usize,
+    took_ms: f64,
+    hits: &'a [Hit],
+}
+
+/// The query as it was understood.
+#[derive(Serialize)]
+struct Question<'a> {
+    texts: Vec<Part<'a>>,
+    images: Vec<FilePart<'a>>,
+    like: Vec<Part<'a>>,
+    mode: Mode,
+    filter: Option<&'a str>,
+    limit: usize,
+    offset: usize,
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    value: &'a str,
+    weight: f32,
+}
+
+#[derive(Serialize)]
+struct FilePart<'a> {
+    value: &'a PathBuf,
+    weight: f32,
+}
+
+impl<'a> Answer<'a> {
+    fn new(query: &'a Query, results: &'a Results) -> Answer<'a> {
+        let texts = query.texts.iter().map(|part| Part { value: &part.text, weight: part.weight });
+        let images = query.images.iter().map(|part| FilePart { value: &part.file, weight: part.weight });
+        let like = query.like.iter().map(|part| Part { value: &part.id, weight: part.weight });
+        let question = Question {
+            texts: texts.collect(),
+            images: images.collect(),
+            like: like.collect(),
+            mode: query.mode,
+            filter: query.filter.as_deref(),
+            limit: query.limit,
+            offset: query.offset,
+        };
+        let took_ms = (results.took.as_secs_f64() * 1e6).round() / 1e3;
+        Answer { query: question, total: results.total, took_ms, hits: &results.hits }
+    }
+}

@@ -1,0 +1,107 @@
+//! Why a hit has its score. Owns the record and how it is put together; not the formulas, which are the retrievers' and
+//! rank fusion's own. Invariant (to 1e-5, relative to the size of the score): terms add up to the keyword score,
+//! modalities to the vector score, and the two parts to the final score.
+
+use schemas::manifest::RankFusionMethod;
+use serde::Serialize;
+
+use crate::error::SearchError;
+use crate::keyword::{KeywordIndex, TermExplanation};
+use crate::rank_fusion::{RankFusion, RankedRow, RetrieverPart, Retrievers};
+use crate::search::Question;
+use crate::vector::ModalityExplanation;
+
+/// Where a hit's score comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The final score: the keyword part plus the vector part of `rank_fusion`.
+    pub score: f32,
+    /// How the parts were joined; `fusion` in JSON.
+    #[serde(rename = "fusion")]
+    pub rank_fusion: RankFusionExplanation,
+    /// The keyword retriever's side; `None` when it takes no part in the query.
+    pub keyword: Option<KeywordExplanation>,
+    /// The vector retriever's side; `None` when it takes no part in the query.
+    pub vector: Option<VectorExplanation>,
+}
+
+/// How a keyword and a vector score became one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RankFusionExplanation {
+    /// Method; `None` when only one retriever takes part, whose score is then the final one.
+    pub method: Option<RankFusionMethod>,
+    /// Share of the vector score; `None` where it plays no part.
+    pub alpha: Option<f32>,
+    /// Part of the final score that comes from the keyword side; `keyword` in JSON.
+    #[serde(rename = "keyword")]
+    pub keyword_part: f32,
+    /// Part of the final score that comes from the vector side; `vector` in JSON.
+    #[serde(rename = "vector")]
+    pub vector_part: f32,
+}
+
+/// The keyword side of a score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KeywordExplanation {
+    /// BM25F score; 0 where no term matches.
+    pub score: f32,
+    /// The score as rank fusion weighs it.
+    pub normalised: f32,
+    /// Place among the candidates by this score, from 1; `None` where no term matches.
+    pub rank: Option<u32>,
+    /// The terms that match; their scores add up to `score`.
+    pub terms: Vec<TermExplanation>,
+}
+
+/// The vector side of a score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VectorExplanation {
+    /// Weighted mean of the cosines; `None` where query and item have no modality in common.
+    pub score: Option<f32>,
+    /// The score as rank fusion weighs it.
+    pub normalised: f32,
+    /// Place among the candidates by this score, from 1; `None` where there is none.
+    pub rank: Option<u32>,
+    /// The modalities; their scores add up to `score`.
+    pub modalities: Vec<ModalityExplanation>,
+}
+
+impl Explanation {
+    /// Explains one place of the list.
+    pub(crate) fn of(
+        index: &KeywordIndex,
+        question: &Question<'_>,
+        settings: &RankFusion,
+        ranked: &RankedRow,
+    ) -> Result<Explanation, SearchError> {
+        let keyword = match (&ranked.keyword, &question.keyword) {
+            (Some(part), Some(query)) => {
+                let RetrieverPart { score, rank, normalised, part: _ } = *part;
+                let terms = index.explain(query, ranked.row)?;
+                Some(KeywordExplanation { score: score.unwrap_or(0.0), normalised, rank, terms })
+            }
+            (Some(_), None) | (None, _) => None,
+        };
+        let vector = match (&ranked.vector, question.vector_scorer()) {
+            (Some(part), Some(scorer)) => {
+                let RetrieverPart { score, rank, normalised, part: _ } = *part;
+                Some(VectorExplanation { score, normalised, rank, modalities: scorer.explain(ranked.row)? })
+            }
+            (Some(_), None) | (None, _) => None,
+        };
+        let combined = question.retrievers() == Retrievers::Both;
+        let method = combined.then_some(settings.method);
+        let part = |side: Option<RetrieverPart>| side.map_or(0.0, |side| side.part);
+        Ok(Explanation {
+            score: ranked.score,
+            rank_fusion: RankFusionExplanation {
+                method,
+                alpha: method.filter(|method| *method != RankFusionMethod::ReciprocalRank).map(|_| settings.alpha),
+                keyword_part: part(ranked.keyword),
+                vector_part: part(ranked.vector),
+            },
+            keyword,
+            vector,
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! The opened keyword index. Owns opening, checking, and looking terms and ids up; not the walk over postings.
+//! Invariant: an index that opened has one segment (or none), every field of the manifest with its analyzer, and
+//! documents numbered by row.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemas::Row;
+use schemas::manifest::{AnalyzerKind, KeywordManifest};
+use tantivy::fieldnorm::FieldNormReader;
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TERMINATED, TantivyError, Term};
+
+use super::bm25f::{self, FieldCursor, TermCursor};
+use super::directory::ReadOnlyDirectory;
+use super::layout::{self, ID_FIELD, ROW_FIELD, Statistics};
+use super::query::{self, KeywordQuery, MAX_QUERY_TERMS, QueryTerm};
+use super::tokenizer;
+use crate::error::SearchError;
+
+/// An opened keyword index. `Send + Sync`.
+pub struct KeywordIndex {
+    folder: PathBuf,
+    pub(super) k1: f32,
+    row_count: u64,
+    /// Distinct analyzers of the fields.
+    analyzers: Vec<AnalyzerKind>,
+    /// Searched fields in the manifest's order; none where the index has no row.
+    pub(super) fields: Vec<SearchedField>,
+    ids: Option<(Field, Arc<InvertedIndexReader>)>,
+}
+
+/// What retrieval needs of a searched field.
+pub(super) struct SearchedField {
+    pub(super) name: String,
+    field: Field,
+    /// Number among the index's analyzers.
+    analyzer: usize,
+    postings: Arc<InvertedIndexReader>,
+    pub(super) norms: FieldNormReader,
+    factors: Box<[f32; 256]>,
+}
+
+impl std::fmt::Debug for KeywordIndex {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = formatter.debug_struct("KeywordIndex");
+        debug.field("folder", &self.folder).field("row_count", &self.row_count).finish_non_exhaustive()
+    }
+}
+
+impl KeywordIndex {
+    /// Opens the index in a snapshot without writing anything into its folder (no lock files).
+    ///
+    /// # Errors
+    /// When files are missing, damaged, or do not fit the manifest.
+    pub fn open(folder: &Path, manifest: &KeywordManifest) -> Result<KeywordIndex, SearchError> {
+        guarded(folder, || {
+            KeywordIndex::try_open(folder, manifest)
+                .map_err(|source| SearchError::Keyword { path: folder.to_owned(), source })
+        })
+    }
+
+    fn try_open(folder: &Path, manifest: &KeywordManifest) -> Result<KeywordIndex, TantivyError> {
+        let index = Index::open(ReadOnlyDirectory::open(folder)?)?;
+        let schema = index.schema();
+        let payload = index.load_metas()?.payload;
+        let damaged = |what: &str| TantivyError::SchemaError(format!("`meta.json` {what}"));
+        let payload = payload.ok_or_else(|| damaged("has no payload; the index was not finished"))?;
+        let statistics: Statistics =
+            serde_json::from_str(&payload).map_err(|error| damaged(&format!("has a foreign payload: {error}")))?;
+
+        let mut analyzers = Vec::new();
+        let mut named = Vec::with_capacity(manifest.fields.len());
+        for searched in &manifest.fields {
+            let field = layout::text_field(&schema, &searched.name, tokenizer::name(searched.analyzer))?;
+            let statistics = statistics
+                .get(&layout::text_field_name(&searched.name))
+                .ok_or_else(|| damaged(&format!("has no statistics of field `{}`", searched.name)))?;
+            let analyzer = analyzers.iter().position(|kind| *kind == searched.analyzer).unwrap_or_else(|| {
+                analyzers.push(searched.analyzer);
+                analyzers.len() - 1
+            });
+            let factors = bm25f::field_factors(searched.weight, searched.b, statistics.average_length());
+            named.push((searched.name.clone(), field, analyzer, factors));
+        }
+        let id = schema.get_field(ID_FIELD)?;
+
+        let segments = index.searchable_segments()?;
+        let [segment] = segments.as_slice() else {
+            if !segments.is_empty() {
+                return Err(damaged(&format!("lists {} segments, not 1", segments.len())));
+            }
+            return Ok(KeywordIndex {
+                folder: folder.to_owned(),
+                k1: manifest.k1,
+                row_count: 0,
+                analyzers,
+                fields: Vec::new(),
+                ids: None,
+            });
+        };
+        let reader = SegmentReader::open(segment)?;
+        check_rows(&reader)?;
+        let mut fields = Vec::with_capacity(named.len());
+        for (name, field, analyzer, factors) in named {
+            let norms = reader.get_fieldnorms_reader(field)?;
+            if norms.num_docs() != reader.max_doc() {
+                return Err(TantivyError::SchemaError(format!("field `{name}` has {} norms", norms.num_docs())));
+            }
+            let postings = reader.inverted_index(field)?;
+            fields.push(SearchedField { name, field, analyzer, postings, norms, factors });
+        }
+        Ok(KeywordIndex {
+            folder: folder.to_owned(),
+            k1: manifest.k1,
+            row_count: u64::from(reader.max_doc()),
+            analyzers,
+            fields,
+            ids: Some((id, reader.inverted_index(id)?)),
+        })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn row_count(&self) -> u64 {
+        self.row_count
+    }
+
+    /// Analyses text parts with their weights into one query; any text will do. Of more than [`MAX_QUERY_TERMS`]
+    /// distinct terms the first ones are kept.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn analyze(&self, texts: &[(&str, f32)]) -> Result<KeywordQuery, SearchError> {
+        let mut terms = Vec::new();
+        for (word, weight) in query::words(texts, &self.analyzers) {
+            let mut fields = Vec::new();
+            let mut text = None;
+            for (number, field) in self.fields.iter().enumerate() {
+                let Some(form) = &word.forms[field.analyzer] else { continue };
+                let term = Term::from_field_text(field.field, form);
+                if let Some(info) = field.postings.get_term_info(&term).map_err(|error| self.error(error))? {
+                    text.get_or_insert_with(|| form.clone());
+                    fields.push((number, info));
+                }
+            }
+            let (Some(text), Some(found)) = (text, fields.iter().map(|(_, info)| info.doc_freq).max()) else {
+                continue;
+            };
+            let document_frequency = u64::from(found);
+            let idf = bm25f::idf(self.row_count, document_frequency);
+            terms.push(QueryTerm { text, weight, document_frequency, idf, fields });
+            if terms.len() == MAX_QUERY_TERMS {
+                break;
+            }
+        }
+        Ok(KeywordQuery { terms })
+    }
+
+    /// The row of an item id.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn row_of(&self, id: &str) -> Result<Option<Row>, SearchError> {
+        let Some((field, postings)) = &self.ids else { return Ok(None) };
+        let term = Term::from_field_text(*field, id);
+        let found = postings.read_postings(&term, IndexRecordOption::Basic).map_err(|error| self.error(error))?;
+        Ok(found.map(|postings| postings.doc()).filter(|row| *row != TERMINATED))
+    }
+
+    /// Cursors at the start of the postings of a query's terms.
+    pub(super) fn cursors(&self, query: &KeywordQuery) -> Result<Vec<TermCursor<'_>>, SearchError> {
+        let mut cursors = Vec::with_capacity(query.terms.len());
+        for (term, query_term) in query.terms.iter().enumerate() {
+            let mut fields = Vec::with_capacity(query_term.fields.len());
+            for (number, info) in &query_term.fields {
+                let Some(field) = self.fields.get(*number) else { continue };
+                let postings = field
+                    .postings
+                    .read_postings_from_terminfo(info, IndexRecordOption::WithFreqs)
+                    .map_err(|error| self.error(error))?;
+                fields.push(FieldCursor { field: *number, postings, norms: &field.norms, factors: &field.factors });
+            }
+            cursors.push(TermCursor { term, weight: query_term.weight * query_term.idf, fields });
+        }
+        Ok(cursors)
+    }
+
+    fn error(&self, source: impl Into<TantivyError>) -> SearchError {
+        SearchError::Keyword { path: self.folder.clone(), source: source.into() }
+    }
+}
+
+/// That documents are numbered by row: the writer proved it of each; here the bounds and the middle are looked at.
+fn check_rows(reader: &SegmentReader) -> Result<(), TantivyError> {
+    let rows = reader.fast_fields().u64(ROW_FIELD)?;
+    let last = reader.max_doc().saturating_sub(1);
+    let as_numbered = |document| rows.first(document) == Some(u64::from(document));
+    if rows.num_docs() != reader.max_doc()
+        || rows.max_value() != u64::from(last)
+        || ![0, last / 2, last].into_iter().all(as_numbered)
+        || reader.has_deletes()
+    {
+        return Err(TantivyError::SchemaError("documents are not numbered by row".to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Building the keyword index. Owns the order of rows, the merge into one segment, and what is left in the folder; not
+//! when it is built. Invariant: rows are numbered in the order written and a document's number is its row.
+
+use std::path::{Path, PathBuf};
+
+use schemas::items::StoredItem;
+use schemas::manifest::KeywordManifest;
+use schemas::{FieldSpec, FieldValue};
+use tantivy::directory::{INDEX_WRITER_LOCK, META_LOCK};
+use tantivy::index::SegmentId;
+use tantivy::indexer::NoMergePolicy;
+use tantivy::schema::Field;
+use tantivy::{Index, IndexWriter, SegmentReader, TantivyDocument, TantivyError};
+
+use super::layout::{self, FieldStatistics, ID_FIELD, ROW_FIELD, Statistics};
+use super::tokenizer;
+use crate::error::SearchError;
+
+/// Memory for postings before they are flushed as a segment; segments are merged at the end. Enough for some hundred
+/// thousand products in one segment; more memory saves merging, which costs about as much as writing.
+pub const WRITER_MEMORY_BYTES: usize = 256 << 20;
+
+/// Builds the keyword index in row order. Analysis and writing run on a thread of their own, so that
+/// [`KeywordWriter::write`] returns early.
+pub struct KeywordWriter {
+    folder: PathBuf,
+    writer: IndexWriter,
+    id: Field,
+    row: Field,
+    text: Vec<(Field, Source)>,
+    next_row: u64,
+}
+
+/// Where a searched field's text is in a [`StoredItem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Title,
+    Description,
+    Declared(usize),
+}
+
+impl std::fmt::Debug for KeywordWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = formatter.debug_struct("KeywordWriter");
+        debug.field("folder", &self.folder).field("next_row", &self.next_row).finish_non_exhaustive()
+    }
+}
+
+impl KeywordWriter {
+    /// Starts an empty index in `folder` (created). `fields` are the declared fields of the snapshot, to find the
+    /// searched ones' values in a [`StoredItem`].
+    ///
+    /// # Errors
+    /// When the folder cannot be written, has an index already, or a field of the manifest is not declared.
+    pub fn create(
+        folder: &Path,
+        manifest: &KeywordManifest,
+        fields: &[FieldSpec],
+    ) -> Result<KeywordWriter, SearchError> {
+        let at = |source| SearchError::Keyword { path: folder.to_owned(), source };
+        fs_err::create_dir_all(folder).map_err(|source| at(TantivyError::from(source)))?;
+        let schema = layout::schema(manifest);
+        let text = manifest.fields.iter().map(|searched| {
+            let source =
+                match searched.name.as_str() {
+                    "title" => Source::Title,
+                    "description" => Source::Description,
+                    name => Source::Declared(fields.iter().position(|field| field.name == name).ok_or_else(|| {
+                        TantivyError::SchemaError(format!("searched field `{name}` is not declared"))
+                    })?),
+                };
+            Ok((schema.get_field(&layout::text_field_name(&searched.name))?, source))
+        });
+        let text = text.collect::<Result<_, TantivyError>>().map_err(at)?;
+        let (id, row) = (schema.get_field(ID_FIELD).map_err(at)?, schema.get_field(ROW_FIELD).map_err(at)?);
+        let index = Index::create_in_dir(folder, schema).map_err(at)?;
+        tokenizer::register(&index);
+        // One thread, because several would number documents in an order of their own.
+        let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_MEMORY_BYTES).map_err(at)?;
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        Ok(KeywordWriter { folder: folder.to_owned(), writer, id, row, text, next_row: 0 })
+    }
+
+    /// Adds the next row: 0, 1, 2, ….
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write(&mut self, item: &StoredItem) -> Result<(), SearchError> {
+        let mut document = TantivyDocument::default();
+        document.add_text(self.id, &item.id);
+        document.add_u64(self.row, self.next_row);
+        for (field, source) in &self.text {
+            match source {
+                Source::Title => item.title.iter().for_each(|text| document.add_text(*field, text)),
+                Source::Description => item.description.iter().for_each(|text| document.add_text(*field, text)),
+                Source::Declared(number) => {
+                    for text in item.fields.get(*number).and_then(Option::as_ref).map(values).unwrap_or_default() {
+                        document.add_text(*field, text);
+                    }
+                }
+            }
+        }
+        self.writer.add_document(document).map_err(|source| self.error(source))?;
+        self.next_row += 1;
+        Ok(())
+    }
+
+    /// Writes and merges everything into one segment; leaves no lock file. Returns the number of rows.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn finish(mut self) -> Result<u64, SearchError> {
+        let rows = self.next_row;
+        let folder = self.folder.clone();
+        let at = |source| SearchError::Keyword { path: folder.clone(), source };
+        self.write_segment().map_err(at)?;
+        self.writer.wait_merging_threads().map_err(at)?;
+        for lock in [&*INDEX_WRITER_LOCK, &*META_LOCK] {
+            match fs_err::remove_file(folder.join(&lock.filepath)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(at(TantivyError::from(error)));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    fn write_segment(&mut self) -> Result<(), TantivyError> {
+        self.writer.commit()?;
+        let segments = self.segments_in_row_order()?;
+        if segments.len() > 1 {
+            self.writer.merge(&segments).wait()?;
+        }
+        let statistics = self.statistics()?;
+        let payload = serde_json::to_string(&statistics)
+            .map_err(|error| TantivyError::InternalError(format!("statistics: {error}")))?;
+        let mut commit = self.writer.prepare_commit()?;
+        commit.set_payload(&payload);
+        commit.commit()?;
+        self.writer.garbage_collect_files().wait()?;
+        Ok(())
+    }
+
+    /// Segments by the row of their first document; tantivy lists them by size.
+    fn segments_in_row_order(&self) -> Result<Vec<SegmentId>, TantivyError> {
+        let mut segments = Vec::new();
+        for segment in self.writer.index().searchable_segments()? {
+            let rows = SegmentReader::open(&segment)?.fast_fields().u64(ROW_FIELD)?;
+            segments.push((rows.min_value(), segment.id()));
+        }
+        segments.sort_unstable_by_key(|(first, _)| *first);
+        Ok(segments.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Counts the fields' texts and proves that documents are numbered by row.
+    fn statistics(&self) -> Result<Statistics, TantivyError> {
+        let schema = self.writer.index().schema();
+        let mut statistics: Statistics = self
+            .text
+            .iter()
+            .map(|(field, _)| (schema.get_field_name(*field).to_owned(), FieldStatistics::default()))
+            .collect();
+        for segment in self.writer.index().searchable_segments()? {
+            let reader = SegmentReader::open(&segment)?;
+            let rows = reader.fast_fields().u64(ROW_FIELD)?;
+            if u64::from(reader.max_doc()) != self.next_row
+                || (0..reader.max_doc()).any(|document| rows.first(document) != Some(u64::from(document)))
+            {
+                return Err(TantivyError::InternalError("documents are not numbered by row".to_owned()));
+            }
+            for (field, _) in &self.text {
+                let norms = reader.get_fieldnorms_reader(*field)?;
+                let documents =
+                    (0..reader.max_doc()).filter(|document| norms.fieldnorm_id(*document) > 0).count() as u64;
+                let terms = reader.inverted_index(*field)?.total_num_tokens();
+                statistics.insert(schema.get_field_name(*field).to_owned(), FieldStatistics { documents, terms });
+            }
+        }
+        Ok(statistics)
+    }
+
+    fn error(&self, source: TantivyError) -> SearchError {
+        SearchError::Keyword { path: self.folder.clone(), source }
+    }
+
+    /// Ends a segment, as running out of memory does.
+    #[cfg(test)]
+    pub(super) fn end_segment(&mut self) -> Result<(), TantivyError> {
+        self.writer.commit().map(|_| ())
+    }
+}
+
+/// The texts of a declared field. Values of a list and steps of a category stay apart, so that no phrase spans two.
+fn values(value: &FieldValue) -> Vec<&str> {
+    match value {
+        FieldValue::String(text) => text.split(" > ").collect(),
+        FieldValue::Strings(texts) => texts.iter().map(String::as_str).collect(),
+        FieldValue::Boolean(_) | FieldValue::Integer(_) | FieldValue::Float(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,247 @@
+//! What is asked. Owns the query, its defaults and the checks that need no snapshot; not how it is answered.
+//! Invariant: a query says everything that decides scores; `limit` and `offset` only choose which hits of the one
+//! ranked list are shown.
+
+use std::path::PathBuf;
+
+use schemas::manifest::RankFusionMethod;
+
+use crate::error::SearchError;
+
+/// Hits shown when no number is asked for.
+pub const DEFAULT_LIMIT: usize = 10;
+/// Weight of a query part that is given without one.
+pub const DEFAULT_PART_WEIGHT: f32 = 1.0;
+
+/// Which retrievers take part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Keyword retriever only; never loads a model.
+    Keyword,
+    /// Vector retriever only.
+    Vector,
+    /// Both, joined by rank fusion. A retriever that the query gives nothing to look for is left out: a picture alone
+    /// is answered by vectors alone, and a snapshot without embeddings by keywords alone.
+    #[default]
+    Hybrid,
+}
+
+impl Mode {
+    /// All modes, in the order in which they are listed.
+    pub const ALL: [Mode; 3] = [Mode::Keyword, Mode::Vector, Mode::Hybrid];
+
+    /// The name in options, output and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Keyword => "keyword",
+            Mode::Vector => "vector",
+            Mode::Hybrid => "hybrid",
+        }
+    }
+
+    /// Whether the keyword retriever takes part.
+    #[must_use]
+    pub fn uses_keyword(self) -> bool {
+        match self {
+            Mode::Keyword | Mode::Hybrid => true,
+            Mode::Vector => false,
+        }
+    }
+
+    /// Whether the vector retriever takes part.
+    #[must_use]
+    pub fn uses_vector(self) -> bool {
+        match self {
+            Mode::Vector | Mode::Hybrid => true,
+            Mode::Keyword => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// A text with its weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextPart {
+    /// The text.
+    pub text: String,
+    /// Weight among the query's parts. A negative weight steers the query's embedding away from the text; keyword
+    /// search takes no notice of such a part.
+    pub weight: f32,
+}
+
+/// A picture with its weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImagePart {
+    /// The picture's file.
+    pub file: PathBuf,
+    /// Weight among the query's parts; may be negative.
+    pub weight: f32,
+}
+
+/// "Like this item", with its weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemPart {
+    /// The item's id.
+    pub id: String,
+    /// Weight among the query's parts; may be negative.
+    pub weight: f32,
+}
+
+/// A query. `None` takes the snapshot's default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Texts.
+    pub texts: Vec<TextPart>,
+    /// Pictures.
+    pub images: Vec<ImagePart>,
+    /// Items to be similar to; they are left out of the hits.
+    pub like: Vec<ItemPart>,
+    /// Retrievers.
+    pub mode: Mode,
+    /// Filter expression; see [`crate::filter`].
+    pub filter: Option<String>,
+    /// Rank fusion method.
+    pub method: Option<RankFusionMethod>,
+    /// Share of the vector score, 0 to 1.
+    pub alpha: Option<f32>,
+    /// Weights of modalities in the vector score, by modality; the others keep the snapshot's.
+    pub modality_weights: Vec<(schemas::Modality, f32)>,
+    /// Candidates from each retriever.
+    pub depth: Option<usize>,
+    /// Hits to show. Default: [`DEFAULT_LIMIT`].
+    pub limit: usize,
+    /// Hits to skip.
+    pub offset: usize,
+    /// Whether hits carry their explanation.
+    pub explain: bool,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Query {
+            texts: Vec::new(),
+            images: Vec::new(),
+            like: Vec::new(),
+            mode: Mode::default(),
+            filter: None,
+            method: None,
+            alpha: None,
+            modality_weights: Vec::new(),
+            depth: None,
+            limit: DEFAULT_LIMIT,
+            offset: 0,
+            explain: false,
+        }
+    }
+}
+
+impl Query {
+    /// A query of one text with everything else at its default.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Query {
+        Query { texts: vec![TextPart { text: text.into(), weight: DEFAULT_PART_WEIGHT }], ..Query::default() }
+    }
+
+    /// The texts that keyword search looks for: not blank, and with a positive weight.
+    pub fn keyword_texts(&self) -> impl Iterator<Item = &TextPart> {
+        self.texts.iter().filter(|part| part.weight > 0.0 && !part.text.trim().is_empty())
+    }
+
+    /// Checks what can be checked without a snapshot: numbers are finite and in range, and something is asked for
+    /// that the mode can use.
+    ///
+    /// # Errors
+    /// [`SearchError::Query`] that says what does not fit, and what to do.
+    pub fn check(&self) -> Result<(), SearchError> {
+        let refuse = |reason: String| Err(SearchError::Query { reason });
+        let mut weights = (self.texts.iter().map(|part| part.weight))
+            .chain(self.images.iter().map(|part| part.weight))
+            .chain(self.like.iter().map(|part| part.weight));
+        if let Some(weight) = weights.find(|weight| !weight.is_finite()) {
+            return refuse(format!("weight {weight} of a query part is not a finite number"));
+        }
+        if let Some(alpha) = self.alpha
+            && !(0.0..=1.0).contains(&alpha)
+        {
+            return refuse(format!("alpha is {alpha}, it must be between 0 and 1"));
+        }
+        if let Some((modality, weight)) =
+            self.modality_weights.iter().find(|(_, weight)| !(0.0..f32::MAX).contains(weight))
+        {
+            return refuse(format!("weight {weight} of modality `{modality}` is not a finite number of at least 0"));
+        }
+        if self.depth == Some(0) {
+            return refuse("depth is 0, it must be at least 1".to_owned());
+        }
+        let has_text = self.texts.iter().any(|part| part.weight != 0.0 && !part.text.trim().is_empty());
+        let has_image = self.images.iter().any(|part| part.weight != 0.0);
+        let has_item = self.like.iter().any(|part| part.weight != 0.0);
+        if !has_text && !has_image && !has_item {
+            return refuse(
+                "the query is empty; give a text, a picture or an item id with a weight other than 0".to_owned(),
+            );
+        }
+        if self.mode == Mode::Keyword && self.keyword_texts().next().is_none() {
+            let reason =
+                "keyword search needs a text with a positive weight; pictures and items need mode `vector` or `hybrid`";
+            return refuse(reason.to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(query: &Query) -> String {
+        query.check().unwrap_err().to_string()
+    }
+
+    fn image() -> ImagePart {
+        ImagePart { file: "shoe.jpg".into(), weight: 1.0 }
+    }
+
+    #[test]
+    fn a_text_is_enough() {
+        for mode in Mode::ALL {
+            Query { mode, ..Query::text("mug") }.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_to_look_for_is_an_error() {
+        assert!(reason(&Query::default()).starts_with("the query is empty"));
+        assert!(reason(&Query::text(" \t")).starts_with("the query is empty"));
+        let zero = Query { images: vec![ImagePart { weight: 0.0, ..image() }], ..Query::default() };
+        assert!(reason(&zero).starts_with("the query is empty"));
+    }
+
+    #[test]
+    fn keyword_search_needs_a_text() {
+        let query = Query { images: vec![image()], mode: Mode::Keyword, ..Query::default() };
+        assert!(reason(&query).starts_with("keyword search needs a text"));
+        let mut query = Query { mode: Mode::Keyword, ..Query::text("mug") };
+        query.texts[0].weight = -1.0;
+        assert!(reason(&query).starts_with("keyword search needs a text"));
+    }
+
+    #[test]
+    fn numbers_must_be_in_range() {
+        let mut query = Query::text("mug");
+        query.texts[0].weight = f32::NAN;
+        assert!(reason(&query).contains("not a finite number"));
+        assert!(reason(&Query { alpha: Some(1.5), ..Query::text("mug") }).contains("between 0 and 1"));
+        assert!(reason(&Query { alpha: Some(f32::NAN), ..Query::text("mug") }).contains("between 0 and 1"));
+        assert!(reason(&Query { depth: Some(0), ..Query::text("mug") }).contains("at least 1"));
+        let weights = vec![(schemas::Modality::Title, -1.0)];
+        assert!(reason(&Query { modality_weights: weights, ..Query::text("mug") }).contains("`title`"));
+    }
+}

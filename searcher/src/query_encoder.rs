@@ -1,0 +1,316 @@
+//! A query's parts → one embedding per modality. Owns which tower encodes which part, loading towers when they are
+//! first needed, and joining the parts; not the encoders themselves. Invariants: a tower is loaded once, and only when
+//! a query needs it; an embedding depends on its content alone, because every part is encoded by itself; whatever
+//! comes out has unit length.
+//!
+//! For a modality with its encoder in space s: a text goes through the text tower of s, a picture through its image
+//! tower, an item gives its own embedding of the modality or, where it lacks it, of another modality in s. Parts that a
+//! space has no tower for contribute nothing there. The query's embedding is the weighted sum, brought to unit length.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use encoders::{Checkpoint, DeviceChoice, EncoderError, ImageEncoder, ImageLimits, TextEncoder, TextRole};
+use schemas::manifest::ModalityManifest;
+use schemas::{Architecture, Dtype, EncoderSpec, Modality, Row};
+
+use crate::error::SearchError;
+use crate::query::{ImagePart, Query};
+use crate::snapshot::{Searcher, VectorFiles};
+
+/// Length below which a weighted sum of parts has no direction left: the parts cancel each other out.
+const SMALLEST_LENGTH: f32 = 1e-4;
+
+/// The vector side of a query, encoded for one snapshot: an embedding per modality of its manifest, where the query
+/// has one.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct EncodedQuery {
+    pub(crate) embeddings: Vec<Option<Vec<f32>>>,
+}
+
+impl EncodedQuery {
+    /// Whether no modality has an embedding, so that the vector retriever cannot take part.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.embeddings.iter().all(Option::is_none)
+    }
+}
+
+/// The query towers of a snapshot, one entry per space.
+#[derive(Debug)]
+pub(crate) struct QueryEncoders {
+    folder: PathBuf,
+    device: DeviceChoice,
+    spaces: Vec<Space>,
+}
+
+/// The towers of one checkpoint.
+#[derive(Debug)]
+struct Space {
+    /// Its fingerprint, which is its folder's name.
+    checkpoint: String,
+    dtype: Dtype,
+    /// The specs that the snapshot's items were encoded with; a tower without items has none.
+    specs: Vec<EncoderSpec>,
+    text: Tower<TextEncoder>,
+    image: Tower<ImageEncoder>,
+}
+
+/// A tower that is loaded when it is first asked for; others who ask meanwhile wait.
+type Tower<T> = Mutex<Option<Arc<T>>>;
+
+impl QueryEncoders {
+    pub(crate) fn new(folder: PathBuf, device: DeviceChoice, modalities: &[ModalityManifest]) -> QueryEncoders {
+        let mut spaces: Vec<Space> = Vec::new();
+        for ModalityManifest { encoder, .. } in modalities {
+            match spaces.iter_mut().find(|space| space.checkpoint == encoder.space()) {
+                Some(space) => space.specs.push(encoder.clone()),
+                None => spaces.push(Space {
+                    checkpoint: encoder.space().to_owned(),
+                    dtype: encoder.dtype,
+                    specs: vec![encoder.clone()],
+                    text: Mutex::default(),
+                    image: Mutex::default(),
+                }),
+            }
+        }
+        QueryEncoders { folder, device, spaces }
+    }
+
+    /// Whether any space can take a picture.
+    pub(crate) fn take_images(&self) -> bool {
+        self.spaces.iter().any(Space::has_image_tower)
+    }
+}
+
+impl Space {
+    fn has_image_tower(&self) -> bool {
+        self.specs.iter().any(|spec| match spec.architecture {
+            Architecture::Bert | Architecture::XlmRoberta => false,
+            Architecture::ClipText
+            | Architecture::ClipImage
+            | Architecture::SiglipText
+            | Architecture::SiglipImage
+            | Architecture::ChineseClipText
+            | Architecture::ChineseClipImage => true,
+        })
+    }
+
+    fn text_tower(&self, encoders: &QueryEncoders) -> Result<Arc<TextEncoder>, SearchError> {
+        loaded(&self.text, || {
+            let checkpoint = Checkpoint::open_stored(&encoders.folder.join(&self.checkpoint))?;
+            let encoder = TextEncoder::load(&checkpoint, encoders.device, self.dtype)?;
+            self.check(encoder.spec(), checkpoint.folder())?;
+            Ok(encoder)
+        })
+    }
+
+    fn image_tower(&self, encoders: &QueryEncoders) -> Result<Arc<ImageEncoder>, SearchError> {
+        loaded(&self.image, || {
+            let checkpoint = Checkpoint::open_stored(&encoders.folder.join(&self.checkpoint))?;
+            let encoder = ImageEncoder::load(&checkpoint, encoders.device, self.dtype)?;
+            self.check(encoder.spec(), checkpoint.folder())?;
+            Ok(encoder)
+        })
+    }
+
+    /// Whether a loaded tower is the one that the items were encoded with, or, when no items were encoded with this
+    /// tower, one of the same checkpoint.
+    fn check(&self, loaded: &EncoderSpec, folder: &Path) -> Result<(), SearchError> {
+        let same_tower = self.specs.iter().find(|spec| spec.architecture == loaded.architecture);
+        let (expected, got) = match same_tower {
+            Some(spec) => (spec.fingerprint(), loaded.fingerprint()),
+            None => (self.checkpoint.clone(), loaded.checkpoint.clone()),
+        };
+        if expected == got {
+            return Ok(());
+        }
+        Err(SearchError::EncoderMismatch { checkpoint: folder.to_owned(), expected, got })
+    }
+}
+
+fn loaded<T>(tower: &Tower<T>, load: impl FnOnce() -> Result<T, SearchError>) -> Result<Arc<T>, SearchError> {
+    // A thread that panicked while loading left `None` behind, so the next one tries again.
+    let mut tower = tower.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(loaded) = &*tower {
+        return Ok(Arc::clone(loaded));
+    }
+    let fresh = Arc::new(load()?);
+    *tower = Some(Arc::clone(&fresh));
+    Ok(fresh)
+}
+
+/// The parts of a query in one space, ready to be added up.
+type Parts = Vec<(f32, Vec<f32>)>;
+
+impl Searcher {
+    /// Encodes the vector side of a query; the encoders it needs are loaded first. What comes out depends on the
+    /// query's parts alone, so that one encoding serves any mode, filter, page and rank fusion. A keyword query, and a
+    /// text on a snapshot without embeddings, gives an empty result without loading anything.
+    ///
+    /// # Errors
+    /// When a part cannot be used at all: a picture that is not readable or that no encoder takes, an unknown item, or
+    /// a damaged or foreign encoder.
+    pub fn encode(&self, query: &Query) -> Result<EncodedQuery, SearchError> {
+        query.check()?;
+        if !query.mode.uses_vector() {
+            return Ok(EncodedQuery::default());
+        }
+        let Some(vector) = &self.vector else {
+            let has_others = !query.images.is_empty() || !query.like.is_empty();
+            return if query.mode.uses_keyword() && !has_others {
+                Ok(EncodedQuery::default())
+            } else {
+                let reason =
+                    "the snapshot has no embeddings; only texts in mode `keyword` or `hybrid` can be searched for";
+                Err(SearchError::Query { reason: reason.to_owned() })
+            };
+        };
+        let pictures = self.read_pictures(&query.images)?;
+        let items = query.like.iter().map(|part| Ok((part.weight, self.row_of(&part.id)?)));
+        let items = items.collect::<Result<Vec<(f32, Row)>, SearchError>>()?;
+        let mut parts_of_spaces: Vec<(&str, Parts)> = Vec::new();
+        for space in &self.encoders.spaces {
+            let mut parts = self.encode_texts(space, query)?;
+            parts.extend(self.encode_pictures(space, &query.images, &pictures)?);
+            parts_of_spaces.push((&space.checkpoint, parts));
+        }
+        let mut embeddings = Vec::with_capacity(self.manifest().modalities.len());
+        for (column, modality) in self.manifest().modalities.iter().enumerate() {
+            let space = modality.encoder.space();
+            let own = parts_of_spaces.iter().find(|(checkpoint, _)| *checkpoint == space);
+            let mut parts = own.map_or_else(Parts::new, |(_, parts)| parts.clone());
+            for (weight, row) in &items {
+                parts.extend(self.item_embedding(vector, column, *row)?.map(|embedding| (*weight, embedding)));
+            }
+            embeddings.push(unit_sum(&parts, modality.encoder.dimension));
+        }
+        Ok(EncodedQuery { embeddings })
+    }
+
+    /// The row of an item id that a query names.
+    pub(crate) fn row_of(&self, id: &str) -> Result<Row, SearchError> {
+        self.keyword
+            .row_of(id)?
+            .ok_or_else(|| SearchError::Query { reason: format!("the snapshot has no item `{id}`") })
+    }
+
+    /// The weight of each modality for this query.
+    pub(crate) fn modality_weights(&self, query: &Query) -> Result<Vec<f32>, SearchError> {
+        let modalities = &self.manifest().modalities;
+        if let Some((unknown, _)) = (query.modality_weights.iter())
+            .find(|(asked, _)| modalities.iter().all(|modality| modality.modality != *asked))
+        {
+            let names: Vec<&str> = modalities.iter().map(|modality| modality.modality.name()).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let reason = format!("modality `{unknown}` is not encoded in this snapshot; encoded: {names}");
+            return Err(SearchError::Query { reason });
+        }
+        let weight = |modality: Modality| query.modality_weights.iter().rfind(|(asked, _)| *asked == modality);
+        let weights =
+            modalities.iter().map(|manifest| weight(manifest.modality).map_or(manifest.weight, |(_, weight)| *weight));
+        Ok(weights.collect())
+    }
+
+    fn encode_texts(&self, space: &Space, query: &Query) -> Result<Parts, SearchError> {
+        let mut parts = Parts::new();
+        for part in query.texts.iter().filter(|part| part.weight != 0.0 && !part.text.trim().is_empty()) {
+            let encoder = space.text_tower(&self.encoders)?;
+            let embeddings = encoder.encode(&[&part.text], TextRole::Query)?;
+            parts.push((part.weight, embeddings.row(0).to_vec()));
+        }
+        Ok(parts)
+    }
+
+    fn encode_pictures(&self, space: &Space, images: &[ImagePart], files: &[Vec<u8>]) -> Result<Parts, SearchError> {
+        let mut parts = Parts::new();
+        if !space.has_image_tower() {
+            return Ok(parts);
+        }
+        for (part, file) in images.iter().zip(files).filter(|(part, _)| part.weight != 0.0) {
+            let encoder = space.image_tower(&self.encoders)?;
+            let failed = |source| SearchError::QueryImage { path: part.file.clone(), source: Box::new(source) };
+            let pixels = encoder.preprocess(file, &ImageLimits::default()).map_err(failed)?;
+            let embeddings = encoder.encode_pixels(&[pixels])?;
+            parts.push((part.weight, embeddings.row(0).to_vec()));
+        }
+        Ok(parts)
+    }
+
+    fn read_pictures(&self, images: &[ImagePart]) -> Result<Vec<Vec<u8>>, SearchError> {
+        if !images.is_empty() && !self.encoders.take_images() {
+            let reason = "the snapshot has no encoder for pictures; use texts or items";
+            return Err(SearchError::Query { reason: reason.to_owned() });
+        }
+        images.iter().map(|part| read_picture(&part.file)).collect()
+    }
+
+    /// An item's embedding in the space of a modality: of that modality, or else of the first other one it has there.
+    fn item_embedding(&self, vector: &VectorFiles, column: usize, row: Row) -> Result<Option<Vec<f32>>, SearchError> {
+        let modalities = &self.manifest().modalities;
+        let space = modalities[column].encoder.space();
+        let others =
+            (0..modalities.len()).filter(|other| *other != column && modalities[*other].encoder.space() == space);
+        for candidate in std::iter::once(column).chain(others) {
+            if let Some(embedding) = vector.modalities.embedding(candidate, row)? {
+                return Ok(Some(embedding.iter().map(|value| value.to_f32()).collect()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn read_picture(path: &Path) -> Result<Vec<u8>, SearchError> {
+    let failed = |source| SearchError::QueryImage { path: path.to_owned(), source: Box::new(source) };
+    let io = |source| failed(EncoderError::Io { path: path.to_owned(), source });
+    let limit = ImageLimits::default().max_bytes;
+    let mut bytes = Vec::new();
+    // Reads one byte more than allowed, so that what has no size of its own (a pipe) is bounded too.
+    fs_err::File::open(path).map_err(io)?.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > limit {
+        return Err(failed(EncoderError::ImageTooLarge { detail: format!("the file has more than {limit} bytes") }));
+    }
+    Ok(bytes)
+}
+
+/// The weighted sum of the parts with unit length; `None` when there is no part or nothing is left of the sum.
+fn unit_sum(parts: &[(f32, Vec<f32>)], dimension: usize) -> Option<Vec<f32>> {
+    let mut sum = vec![0.0f32; dimension];
+    // Weights are taken relative to the largest, so that huge ones do not overflow and tiny ones do not vanish.
+    let largest = parts.iter().map(|(weight, _)| weight.abs()).fold(0.0, f32::max);
+    for (weight, embedding) in parts {
+        for (sum, value) in sum.iter_mut().zip(embedding) {
+            *sum += weight / largest * value;
+        }
+    }
+    let length = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if !(length.is_finite() && length > SMALLEST_LENGTH) {
+        return None;
+    }
+    sum.iter_mut().for_each(|value| *value /= length);
+    Some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_weighted_and_brought_to_unit_length() {
+        let (x, y) = (vec![1.0, 0.0], vec![0.0, 1.0]);
+        assert_eq!(unit_sum(&[(3.0, x.clone())], 2), Some(vec![1.0, 0.0]));
+        let sum = unit_sum(&[(3.0, x.clone()), (4.0, y.clone())], 2).unwrap();
+        assert!((sum[0] - 0.6).abs() < 1e-6 && (sum[1] - 0.8).abs() < 1e-6);
+        assert_eq!(unit_sum(&[(1.0, x.clone()), (-1.0, y.clone())], 2).unwrap()[1], -(0.5f32.sqrt()));
+        assert_eq!(unit_sum(&[(f32::MAX, x.clone()), (f32::MAX, x.clone())], 2), Some(vec![1.0, 0.0]));
+        assert_eq!(unit_sum(&[(1e-30, x)], 2), Some(vec![1.0, 0.0]));
+    }
+
+    #[test]
+    fn parts_that_cancel_out_leave_nothing() {
+        let x = vec![1.0, 0.0];
+        assert_eq!(unit_sum(&[(1.0, x.clone()), (-1.0, x)], 2), None);
+        assert_eq!(unit_sum(&[], 2), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! The query flow, readable in [`Searcher::answer`]. Owns the order of the steps and what each retriever is asked; not
+//! how a step works. Invariants: scores and totals depend on the snapshot and on what the query asks for alone, never
+//! on `limit` and `offset`; pages put together are the one list; equal scores come in row order.
+//!
+//! The union is fixed before anything is shown: each retriever gives its `depth` best rows, and **both** scores are then
+//! computed for every one of them. The total is the number of these candidates, at most twice the depth.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use schemas::Row;
+
+use crate::candidate::Candidate;
+use crate::error::SearchError;
+use crate::explain::Explanation;
+use crate::filter::Filter;
+use crate::keyword::KeywordQuery;
+use crate::query::Query;
+use crate::query_encoder::EncodedQuery;
+use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, ScoredRow, fuse};
+use crate::results::{Hit, Results};
+use crate::row_set::RowSet;
+use crate::snapshot::{Searcher, VectorFiles};
+use crate::vector::{self, QueryEmbeddings, VectorScorer};
+
+/// What the retrievers are asked, for one query.
+pub(crate) struct Question<'a> {
+    pub(crate) keyword: Option<KeywordQuery>,
+    pub(crate) vector: Option<(&'a VectorFiles, QueryEmbeddings)>,
+    /// The rows of the items to be similar to, which are no hits.
+    excluded: BTreeSet<Row>,
+    /// Candidates from each retriever.
+    depth: usize,
+}
+
+impl Searcher {
+    /// Answers a query: the hits of one page, and the number of candidates in all.
+    ///
+    /// Cost: loads the encoders that the query needs when they are first needed; then one pass of each retriever at the
+    /// query's depth, however few hits are shown.
+    ///
+    /// # Errors
+    /// When the query does not fit the snapshot, a filter is malformed, an encoder or picture cannot be used, or the
+    /// snapshot cannot be read.
+    pub fn search(&self, query: &Query) -> Result<Results, SearchError> {
+        self.answer(query, None)
+    }
+
+    /// As [`Searcher::search`], with the vector side of the query encoded before: for asking about the same texts,
+    /// pictures and items more than once. `encoded` must come from [`Searcher::encode`] of this snapshot with the same
+    /// parts, in a mode that uses vectors.
+    ///
+    /// # Errors
+    /// As [`Searcher::search`].
+    pub fn search_encoded(&self, query: &Query, encoded: &EncodedQuery) -> Result<Results, SearchError> {
+        self.answer(query, Some(encoded))
+    }
+
+    fn answer(&self, query: &Query, encoded: Option<&EncodedQuery>) -> Result<Results, SearchError> {
+        let started = Instant::now();
+        query.check()?;
+        let filter = query.filter.as_deref().map(|text| Filter::parse(text, &self.manifest().fields)).transpose()?;
+        let encoded =
+            encoded.map_or_else(|| self.encode(query).map(Cow::Owned), |encoded| Ok(Cow::Borrowed(encoded)))?;
+        let question = self.question(query, &encoded)?;
+        let rows = filter.map(|filter| filter.evaluate(&self.items)).transpose()?;
+        let union = self.retrieve(&question, rows.as_ref())?;
+        let candidates = self.score(&question, &union)?;
+        let ranked = fuse(&self.rank_fusion(query), question.retrievers(), &candidates);
+        let page = (1..).zip(&ranked).skip(query.offset).take(query.limit);
+        let hits = page.map(|(rank, ranked)| self.fetch(query, &question, rank, ranked));
+        let hits = hits.collect::<Result<Vec<Hit>, SearchError>>()?;
+        Ok(Results { hits, total: ranked.len(), took: started.elapsed() })
+    }
+
+    /// What each retriever is asked; a retriever that the query gives nothing to look for is not asked.
+    fn question(&self, query: &Query, encoded: &EncodedQuery) -> Result<Question<'_>, SearchError> {
+        let texts: Vec<(&str, f32)> = query.keyword_texts().map(|part| (part.text.as_str(), part.weight)).collect();
+        let keyword = if query.mode.uses_keyword() && !texts.is_empty() {
+            Some(self.keyword.analyze(&texts)?).filter(|keyword| !keyword.is_empty())
+        } else {
+            None
+        };
+        let weights = self.modality_weights(query)?;
+        let vector = match &self.vector {
+            Some(vector) if query.mode.uses_vector() => {
+                let embeddings = QueryEmbeddings { embeddings: encoded.embeddings.clone(), weights };
+                let compares = |(embedding, weight): (&Option<Vec<f32>>, &f32)| embedding.is_some() && *weight > 0.0;
+                let usable = embeddings.embeddings.iter().zip(&embeddings.weights).any(compares);
+                usable.then_some((vector, embeddings))
+            }
+            Some(_) | None => None,
+        };
+        if vector.is_none() && query.mode.uses_vector() && (texts.is_empty() || !query.mode.uses_keyword()) {
+            let reason = if self.vector.is_none() {
+                "the snapshot has no embeddings; only texts in mode `keyword` or `hybrid` can be searched for"
+            } else {
+                "no part of the query can be compared with a modality of weight above 0: its items have no embeddings, \
+                 its parts cancel each other out, or the weights leave nothing"
+            };
+            return Err(SearchError::Query { reason: reason.to_owned() });
+        }
+        let excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<_, _>>()?;
+        let depth = query.depth.unwrap_or(self.manifest().rank_fusion.depth);
+        Ok(Question { keyword, vector, excluded, depth })
+    }
+
+    /// The rows that either retriever has among its best, in ascending order.
+    fn retrieve(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Result<Vec<Row>, SearchError> {
+        // No more than there are; and enough that the excluded ones do not cost a candidate.
+        let item_count = usize::try_from(self.manifest().item_count).unwrap_or(usize::MAX);
+        let depth = question.depth.saturating_add(question.excluded.len()).min(item_count);
+        let mut union = BTreeSet::new();
+        let mut add = |found: Vec<Candidate>| {
+            let rows = found.iter().map(|candidate| candidate.row);
+            union.extend(rows.filter(|row| !question.excluded.contains(row)).take(question.depth));
+        };
+        if depth == 0 || rows.is_some_and(RowSet::is_empty) {
+            return Ok(Vec::new());
+        }
+        if let Some(keyword) = &question.keyword {
+            add(self.keyword.retrieve(keyword, rows, depth)?);
+        }
+        if let Some((files, embeddings)) = &question.vector {
+            let scorer = VectorScorer { modalities: &files.modalities, query: embeddings };
+            add(vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, rows, depth)?);
+        }
+        Ok(union.into_iter().collect())
+    }
+
+    /// Both scores of every row of the union.
+    fn score(&self, question: &Question<'_>, union: &[Row]) -> Result<Vec<ScoredRow>, SearchError> {
+        let keyword = match &question.keyword {
+            Some(keyword) => self.keyword.score_rows(keyword, union)?,
+            None => vec![0.0; union.len()],
+        };
+        let scorer = question.vector_scorer();
+        let scored = union.iter().zip(keyword).map(|(row, keyword)| {
+            let vector = scorer.map(|scorer| scorer.score(*row)).transpose()?.flatten();
+            Ok(ScoredRow { row: *row, keyword, vector })
+        });
+        scored.collect()
+    }
+
+    fn rank_fusion(&self, query: &Query) -> RankFusion {
+        let default = RankFusion::from(&self.manifest().rank_fusion);
+        RankFusion {
+            method: query.method.unwrap_or(default.method),
+            alpha: query.alpha.unwrap_or(default.alpha),
+            ..default
+        }
+    }
+
+    fn fetch(
+        &self,
+        query: &Query,
+        question: &Question<'_>,
+        rank: usize,
+        ranked: &RankedRow,
+    ) -> Result<Hit, SearchError> {
+        let item = self.items.item(ranked.row)?;
+        let names = self.manifest().fields.iter().map(|field| field.name.clone());
+        let explain = if query.explain {
+            Some(Explanation::of(&self.keyword, question, &self.rank_fusion(query), ranked)?)
+        } else {
+            None
+        };
+        Ok(Hit {
+            rank,
+            row: ranked.row,
+            id: item.id,
+            score: ranked.score,
+            title: item.title,
+            description: item.description,
+            image: item.image,
+            fields: names.zip(item.fields).filter_map(|(name, value)| Some((name, value?))).collect(),
+            explain,
+        })
+    }
+}
+
+impl Question<'_> {
+    pub(crate) fn retrievers(&self) -> Retrievers {
+        match (&self.keyword, &self.vector) {
+            (Some(_), Some(_)) => Retrievers::Both,
+            (None, Some(_)) => Retrievers::Vector,
+            // Without either (a text of which no term is left), nothing is found.
+            (Some(_) | None, None) => Retrievers::Keyword,
+        }
+    }
+
+    pub(crate) fn vector_scorer(&self) -> Option<VectorScorer<'_>> {
+        let (vector, query) = self.vector.as_ref()?;
+        Some(VectorScorer { modalities: &vector.modalities, query })
+    }
+}

@@ -1,0 +1,106 @@
+//! Building the graph. Owns usearch's options for our item vectors and the file's writing; not which vectors go in.
+//! Invariant: the file holds every vector added, under its row number, as `f16` with the inner product as metric.
+
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use rayon::prelude::*;
+use schemas::Row;
+use schemas::manifest::VectorManifest;
+use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
+
+use crate::error::SearchError;
+
+/// Builds the graph.
+pub struct GraphWriter {
+    path: PathBuf,
+    index: Index,
+    dimension: usize,
+}
+
+impl std::fmt::Debug for GraphWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("GraphWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// usearch's options for a manifest.
+pub(super) fn options(manifest: &VectorManifest) -> IndexOptions {
+    IndexOptions {
+        dimensions: manifest.dimension,
+        metric: MetricKind::IP,
+        quantization: ScalarKind::F16,
+        connectivity: manifest.connectivity,
+        expansion_add: manifest.expansion_add,
+        expansion_search: manifest.expansion_search,
+        multi: false,
+    }
+}
+
+impl GraphWriter {
+    /// Starts a graph for up to `capacity` vectors; `path`'s folder is created. Memory: about
+    /// `capacity · (2·dimension + 10·connectivity)` bytes until it is written.
+    ///
+    /// # Errors
+    /// When memory cannot be had, or the folder cannot be created.
+    pub fn create(path: &Path, manifest: &VectorManifest, capacity: usize) -> Result<GraphWriter, SearchError> {
+        let failed = |reason: String| SearchError::Vector { path: path.to_owned(), reason };
+        if let Some(folder) = path.parent() {
+            fs_err::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+        }
+        let index = Index::new(&options(manifest)).map_err(|error| failed(error.to_string()))?;
+        // usearch refuses to add from more threads than it has reserved for.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = rayon::current_num_threads().max(processors);
+        index
+            .reserve_capacity_and_threads(capacity.max(1), threads)
+            .map_err(|error| failed(format!("no memory for {capacity} vectors: {error}")))?;
+        Ok(GraphWriter { path: path.to_owned(), index, dimension: manifest.dimension })
+    }
+
+    /// Adds item vectors, in parallel on rayon's threads (with one thread the file is reproducible byte by byte).
+    ///
+    /// # Errors
+    /// When a vector has the wrong length, a row is added twice, or memory cannot be had.
+    pub fn add(&self, vectors: &[(Row, Vec<f16>)]) -> Result<(), SearchError> {
+        if rayon::current_num_threads() > 1 {
+            vectors.par_iter().try_for_each(|(row, vector)| self.add_one(*row, vector))
+        } else {
+            vectors.iter().try_for_each(|(row, vector)| self.add_one(*row, vector))
+        }
+    }
+
+    fn add_one(&self, row: Row, vector: &[f16]) -> Result<(), SearchError> {
+        if vector.len() != self.dimension {
+            let (expected, got) = (self.dimension, vector.len());
+            return Err(self.error(format!("row {row} has a vector of {got} values, not {expected}")));
+        }
+        // usearch's own f16 wraps the same bits as a signed integer.
+        let bits: Vec<i16> = vector.iter().map(|value| value.to_bits().cast_signed()).collect();
+        self.index
+            .add(u64::from(row), usearch::f16::from_i16s(&bits))
+            .map_err(|error| self.error(format!("cannot add row {row}: {error}")))
+    }
+
+    /// Writes the file; does not sync. Returns the number of vectors.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn finish(self) -> Result<u64, SearchError> {
+        let Some(path) = self.path.to_str() else {
+            return Err(self.error("usearch cannot write to a path that is not UTF-8".to_owned()));
+        };
+        self.index.save(path).map_err(|error| self.error(format!("cannot be written: {error}")))?;
+        // usearch does not notice when closing the file fails, as it does on a full disk.
+        let expected = self.index.serialized_length() as u64;
+        let got = fs_err::metadata(&self.path).map_err(|error| self.error(error.to_string()))?.len();
+        if got != expected {
+            return Err(self.error(format!("has {got} bytes after writing, not {expected}; is the disk full?")));
+        }
+        Ok(self.index.size() as u64)
+    }
+
+    fn error(&self, reason: String) -> SearchError {
+        SearchError::Vector { path: self.path.clone(), reason }
+    }
+}

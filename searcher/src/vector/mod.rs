@@ -1,0 +1,29 @@
+//! The vector index: `vector/fused.usearch`, an HNSW graph over item vectors, beside `vector/modalities.arrow`, the
+//! exact embeddings. Owns building and searching the graph, exact scans, and the exact vector score; not the query
+//! flow. Invariant: every score that leaves this module is computed from the exact modality embeddings; the graph only
+//! decides which rows are looked at.
+
+mod dot;
+mod graph;
+mod graph_writer;
+mod retrieve;
+mod scorer;
+mod searches;
+
+pub use graph::{Graph, MAX_CONCURRENT_SEARCHES};
+pub use graph_writer::GraphWriter;
+pub use retrieve::{EXACT_SCAN_ROWS, EXACT_SCAN_SHARE, GRAPH_OVERSAMPLING, retrieve};
+pub use scorer::{ModalityExplanation, QueryEmbeddings, VectorScorer};
+
+/// File name of the graph in a snapshot.
+pub const GRAPH_FILE: &str = "vector/fused.usearch";
+
+/// Default of HNSW's M, the neighbours of a node: 16 as in Malkov and Yashunin 2016, section 4.1, for high recall.
+pub const DEFAULT_CONNECTIVITY: usize = 16;
+/// Default of HNSW's efConstruction, the width of the beam when building.
+pub const DEFAULT_EXPANSION_ADD: usize = 128;
+/// Default of HNSW's ef, the width of the beam when searching; recall@10 0.999 on 100,000 clustered vectors.
+pub const DEFAULT_EXPANSION_SEARCH: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The exact vector score. Owns the weighted mean of cosines, its explanation, and scans; not which rows are worth
+//! looking at. Invariant: a row has one score, whoever asks: retrieval, scan and explanation compute it here.
+
+use std::ops::Range;
+
+use half::f16;
+use rayon::prelude::*;
+use schemas::Row;
+use schemas::modalities::{ModalitiesReader, ModalityColumn};
+
+use super::dot::dot;
+use crate::candidate::{Candidate, TopRows};
+use crate::error::SearchError;
+use crate::row_set::RowSet;
+
+/// Rows of a scan that one task looks at.
+const SCAN_ROWS: usize = 4096;
+
+/// A query's side of the vector score: an embedding per encoded modality (where the query has one) and a weight each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryEmbeddings {
+    /// Unit-length embedding per modality of the snapshot, in its order.
+    pub embeddings: Vec<Option<Vec<f32>>>,
+    /// Weight per modality; need not sum to 1. A modality that does not have a positive weight takes no part.
+    pub weights: Vec<f32>,
+}
+
+/// Computes exact vector scores.
+#[derive(Clone, Copy, Debug)]
+pub struct VectorScorer<'a> {
+    /// The exact embeddings.
+    pub modalities: &'a ModalitiesReader,
+    /// The query's side.
+    pub query: &'a QueryEmbeddings,
+}
+
+/// One modality's part of a vector score.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ModalityExplanation {
+    /// Modality.
+    pub modality: schemas::Modality,
+    /// Cosine of query and item; `None` where either side lacks it.
+    pub cosine: Option<f32>,
+    /// The weight asked for.
+    pub weight: f32,
+    /// The modality's part of the score: weight · cosine over the weights of the cosines that exist.
+    pub score: f32,
+}
+
+/// A weighted mean in the making; the one place where cosines become a score.
+#[derive(Clone, Copy, Debug, Default)]
+struct WeightedMean {
+    sum: f32,
+    weights: f32,
+}
+
+impl WeightedMean {
+    fn add(&mut self, weight: f32, cosine: f32) {
+        self.sum += weight * cosine;
+        self.weights += weight;
+    }
+
+    fn value(self) -> Option<f32> {
+        (self.weights > 0.0).then(|| self.sum / self.weights)
+    }
+}
+
+/// Cosine of unit-length embeddings: their inner product, kept from leaving −1..1 by rounding.
+fn cosine(stored: &[f16], query: &[f32]) -> f32 {
+    dot(stored, query).clamp(-1.0, 1.0)
+}
+
+impl<'a> VectorScorer<'a> {
+    /// The weighted mean of the cosines that exist; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the row's embeddings cannot be read, or the query's have another length.
+    pub fn score(&self, row: Row) -> Result<Option<f32>, SearchError> {
+        let mut mean = WeightedMean::default();
+        for side in self.sides() {
+            let side = side?;
+            if let Some(stored) = self.modalities.embedding(side.column, row)? {
+                mean.add(side.weight, cosine(stored, side.query));
+            }
+        }
+        Ok(mean.value())
+    }
+
+    /// The parts of that score.
+    ///
+    /// # Errors
+    /// As [`VectorScorer::score`].
+    pub fn explain(&self, row: Row) -> Result<Vec<ModalityExplanation>, SearchError> {
+        let mut parts = Vec::with_capacity(self.modalities.columns().len());
+        let mut weights = 0.0;
+        for (number, column) in self.modalities.columns().iter().enumerate() {
+            let weight = self.weight(number);
+            let stored = self.modalities.embedding(number, row)?;
+            let cosine = self.embedding(number)?.zip(stored).map(|(query, stored)| cosine(stored, query));
+            if cosine.is_some() && weight > 0.0 {
+                weights += weight;
+            }
+            parts.push(ModalityExplanation { modality: column.modality, cosine, weight, score: 0.0 });
+        }
+        for part in parts.iter_mut().filter(|part| part.weight > 0.0) {
+            part.score = part.cosine.map_or(0.0, |cosine| part.weight * cosine / weights);
+        }
+        Ok(parts)
+    }
+
+    /// The best `depth` rows of `rows` (of all rows where `None`) by exact score. In parallel on rayon's threads where
+    /// there are many.
+    ///
+    /// # Errors
+    /// As [`VectorScorer::score`].
+    pub fn scan(&self, rows: Option<&RowSet>, depth: usize) -> Result<Vec<Candidate>, SearchError> {
+        let sides = self.sides().collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = sides.first() else { return Ok(Vec::new()) };
+        let mut parts = Vec::new();
+        for batch in 0..self.modalities.batch_count() {
+            let slice = self.modalities.slice(first.column, batch)?;
+            parts.extend(
+                (0..slice.rows).step_by(SCAN_ROWS).map(|place| (batch, place..slice.rows.min(place + SCAN_ROWS))),
+            );
+        }
+        let found = parts.into_par_iter().map(|(batch, places)| self.scan_part(&sides, batch, places, rows, depth));
+        Ok(found.try_reduce(|| TopRows::new(depth), |left, right| Ok(left.merge(right)))?.into_candidates())
+    }
+
+    /// Scans some places of a record batch.
+    fn scan_part(
+        &self,
+        sides: &[QuerySide<'a>],
+        batch: usize,
+        places: Range<usize>,
+        rows: Option<&RowSet>,
+        depth: usize,
+    ) -> Result<TopRows, SearchError> {
+        let slices = sides.iter().map(|side| Ok((side, self.modalities.slice(side.column, batch)?)));
+        let slices = slices.collect::<Result<Vec<_>, SearchError>>()?;
+        let mut top = TopRows::new(depth);
+        let Some(first_row) = slices.first().map(|(_, slice)| slice.first_row) else { return Ok(top) };
+        let mut offer = |row: Row| {
+            let place = (row - first_row) as usize;
+            let mut mean = WeightedMean::default();
+            for (side, slice) in &slices {
+                if let Some(stored) = slice.embedding(place) {
+                    mean.add(side.weight, cosine(stored, side.query));
+                }
+            }
+            if let Some(score) = mean.value() {
+                top.offer(row, score);
+            }
+        };
+        // Places of a batch, added to its first row, are row numbers and so fit `Row`.
+        let range = first_row + places.start as Row..first_row + places.end as Row;
+        match rows {
+            None => range.for_each(&mut offer),
+            Some(rows) => rows.iter_range(range).for_each(&mut offer),
+        }
+        Ok(top)
+    }
+
+    /// The modalities that take part: where the query has an embedding and a positive weight.
+    fn sides(&self) -> impl Iterator<Item = Result<QuerySide<'a>, SearchError>> + use<'a> {
+        let scorer = *self;
+        (0..scorer.modalities.columns().len()).filter(move |column| scorer.weight(*column) > 0.0).filter_map(
+            move |column| {
+                let side = |query| QuerySide { column, weight: scorer.weight(column), query };
+                scorer.embedding(column).map(|query| query.map(side)).transpose()
+            },
+        )
+    }
+
+    /// The query's embedding in a column.
+    fn embedding(&self, column: usize) -> Result<Option<&'a [f32]>, SearchError> {
+        let Some(query) = self.query.embeddings.get(column).and_then(Option::as_deref) else { return Ok(None) };
+        let ModalityColumn { modality, dimension } = self.modalities.columns()[column];
+        if query.len() != dimension {
+            let reason = format!("the query's {modality} embedding has {} values, items have {dimension}", query.len());
+            return Err(SearchError::Query { reason });
+        }
+        Ok(Some(query))
+    }
+
+    fn weight(&self, column: usize) -> f32 {
+        self.query.weights.get(column).copied().unwrap_or(0.0)
+    }
+}
+
+/// One modality of the query.
+#[derive(Clone, Copy, Debug)]
+struct QuerySide<'a> {
+    column: usize,
+    weight: f32,
+    query: &'a [f32],
+}

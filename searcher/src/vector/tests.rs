@@ -1,0 +1,299 @@
+//! Graph, scorer and scan together, on files in temporary folders and seeded clustered vectors.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::path::PathBuf;
+
+use half::f16;
+use schemas::manifest::{EmbeddingFusionKind, ModalityManifest, VectorManifest};
+use schemas::modalities::{ModalitiesReader, ModalitiesWriter, ModalityColumn};
+use schemas::{Architecture, Dtype, EncoderSpec, MappedFile, Modality, Pooling, Row};
+use tempfile::TempDir;
+
+use super::*;
+use crate::embedding_fusion::EmbeddingFusion;
+use crate::row_set::RowSet;
+
+const DIMENSION: usize = 48;
+const WEIGHTS: [f32; 2] = [0.6, 0.4];
+
+/// SplitMix64 (Steele, Lea, Flood 2014): a generator small enough to write down.
+struct Seeded(u64);
+
+impl Seeded {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// About normal: the sum of four uniform numbers, centred.
+    fn normal(&mut self) -> f32 {
+        (0..4).map(|_| (self.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5).sum()
+    }
+
+    fn direction(&mut self, around: &[f32], spread: f32) -> Vec<f32> {
+        let values: Vec<f32> = around.iter().map(|centre| centre + spread * self.normal()).collect();
+        let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        values.into_iter().map(|value| value / length).collect()
+    }
+}
+
+struct Fixture {
+    folder: TempDir,
+    manifest: VectorManifest,
+    modalities: ModalitiesReader,
+    fusion: EmbeddingFusion,
+    queries: Vec<QueryEmbeddings>,
+}
+
+impl Fixture {
+    /// `rows` items around 50 centres; every seventh has no picture, every hundredth nothing at all. Built on one
+    /// thread, so that it is the same graph every time.
+    fn new(rows: u32) -> Fixture {
+        Fixture::with_threads(rows, 1)
+    }
+
+    fn with_threads(rows: u32, threads: usize) -> Fixture {
+        let mut seeded = Seeded(7);
+        let zero = vec![0.0; DIMENSION];
+        let centres: Vec<Vec<f32>> = (0..50).map(|_| seeded.direction(&zero, 1.0)).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let columns =
+            [Modality::Title, Modality::Image].map(|modality| ModalityColumn { modality, dimension: DIMENSION });
+        let path = folder.path().join("modalities.arrow");
+        let mut writer = ModalitiesWriter::create(&path, &columns).unwrap();
+        let modalities: Vec<ModalityManifest> =
+            columns.iter().zip(WEIGHTS).map(|(column, weight)| modality(column.modality, weight)).collect();
+        let fusion = EmbeddingFusion::new(EmbeddingFusionKind::WeightedBlocks, &modalities).unwrap();
+        let mut vectors = Vec::new();
+        for row in 0..rows {
+            let centre = &centres[(seeded.next() % 50) as usize];
+            let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect::<Vec<_>>();
+            let title = halves(seeded.direction(centre, 0.2));
+            let image = halves(seeded.direction(centre, 0.2));
+            let embeddings =
+                [(row % 100 != 99).then_some(&title[..]), (row % 7 != 6 && row % 100 != 99).then_some(&image[..])];
+            writer.write(&embeddings).unwrap();
+            vectors.extend(fusion.item_vector(&embeddings).map(|vector| (row, vector)));
+        }
+        assert_eq!(writer.finish().unwrap(), u64::from(rows));
+        let manifest = VectorManifest {
+            embedding_fusion: EmbeddingFusionKind::WeightedBlocks,
+            dimension: fusion.dimension(),
+            connectivity: DEFAULT_CONNECTIVITY,
+            expansion_add: DEFAULT_EXPANSION_ADD,
+            expansion_search: DEFAULT_EXPANSION_SEARCH,
+            vector_count: vectors.len() as u64,
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let count = pool.install(|| {
+            let graph = GraphWriter::create(&folder.path().join(GRAPH_FILE), &manifest, vectors.len()).unwrap();
+            vectors.chunks(1000).for_each(|part| graph.add(part).unwrap());
+            graph.finish().unwrap()
+        });
+        assert_eq!(count, manifest.vector_count);
+        let queries = (0..100)
+            .map(|number| {
+                let centre = &centres[number % 50];
+                let mut embedding = || Some(seeded.direction(centre, 0.2));
+                QueryEmbeddings { embeddings: vec![embedding(), embedding()], weights: WEIGHTS.to_vec() }
+            })
+            .collect();
+        let modalities = ModalitiesReader::open(MappedFile::open(&path).unwrap(), &columns).unwrap();
+        Fixture { folder, manifest, modalities, fusion, queries }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(GRAPH_FILE)
+    }
+
+    fn graph(&self) -> Graph {
+        Graph::open(&self.path(), &self.manifest).unwrap()
+    }
+
+    fn scorer<'a>(&'a self, query: &'a QueryEmbeddings) -> VectorScorer<'a> {
+        VectorScorer { modalities: &self.modalities, query }
+    }
+}
+
+fn modality(modality: Modality, weight: f32) -> ModalityManifest {
+    let encoder = EncoderSpec {
+        name: "test".to_owned(),
+        architecture: Architecture::ClipText,
+        checkpoint: modality.name().to_owned(),
+        weights: String::new(),
+        preprocessing: String::new(),
+        pooling: Pooling::Mean,
+        dimension: DIMENSION,
+        dtype: Dtype::F32,
+    };
+    ModalityManifest { modality, encoder, weight, present: 0 }
+}
+
+fn rows(candidates: &[crate::Candidate]) -> Vec<Row> {
+    candidates.iter().map(|candidate| candidate.row).collect()
+}
+
+#[test]
+fn the_graph_finds_what_a_scan_finds() {
+    let fixture = Fixture::with_threads(5_000, 4);
+    let graph = fixture.graph();
+    let mut found = 0;
+    for query in &fixture.queries {
+        let vector = fixture.fusion.query_vector(&query.embeddings, &query.weights);
+        let nearest = graph.nearest(&vector, None, 10).unwrap();
+        assert!(nearest.windows(2).all(|pair| pair[0].1 >= pair[1].1), "nearest first");
+        for (row, inner_product) in &nearest {
+            let exact = fixture.scorer(query).score(*row).unwrap().unwrap();
+            assert!(
+                (inner_product - exact).abs() < 5e-3,
+                "item vectors give the exact score: {inner_product}, {exact}"
+            );
+        }
+        let exact = rows(&fixture.scorer(query).scan(None, 10).unwrap());
+        found += nearest.iter().filter(|(row, _)| exact.contains(row)).count();
+    }
+    let recall = found as f64 / (10.0 * fixture.queries.len() as f64);
+    assert!(recall >= 0.95, "recall@10 {recall}");
+}
+
+#[test]
+fn filters_hold_in_graph_and_scan() {
+    let fixture = Fixture::new(2_000);
+    let graph = fixture.graph();
+    let mut kept = RowSet::empty(2_000);
+    (0..2_000).filter(|row| row % 3 == 0).for_each(|row| kept.insert(row));
+    let query = &fixture.queries[0];
+    let vector = fixture.fusion.query_vector(&query.embeddings, &query.weights);
+    let nearest = graph.nearest(&vector, Some(&kept), 20).unwrap();
+    assert!(nearest.len() == 20 && nearest.iter().all(|(row, _)| kept.contains(*row)));
+    let all = fixture.scorer(query).scan(None, 2_000).unwrap();
+    let expected: Vec<Row> = rows(&all).into_iter().filter(|row| kept.contains(*row)).take(50).collect();
+    assert_eq!(rows(&fixture.scorer(query).scan(Some(&kept), 50).unwrap()), expected);
+    let retrieved = retrieve(&graph, &fixture.scorer(query), &fixture.fusion, Some(&kept), 50).unwrap();
+    assert_eq!(rows(&retrieved), expected, "few rows are scanned");
+    assert!(fixture.scorer(query).scan(Some(&RowSet::empty(2_000)), 50).unwrap().is_empty());
+}
+
+#[test]
+fn many_rows_are_found_by_the_graph_and_scored_exactly() {
+    let fixture = Fixture::new(EXACT_SCAN_ROWS as u32 + 2_000);
+    let graph = fixture.graph();
+    let one_sided = |query: &QueryEmbeddings| QueryEmbeddings {
+        embeddings: vec![None, query.embeddings[1].clone()],
+        weights: query.weights.clone(),
+    };
+    for adapt in [QueryEmbeddings::clone, one_sided] {
+        let mut found = 0;
+        for query in fixture.queries.iter().take(20).map(adapt) {
+            let scorer = fixture.scorer(&query);
+            let retrieved = retrieve(&graph, &scorer, &fixture.fusion, None, 10).unwrap();
+            for candidate in &retrieved {
+                assert_eq!(scorer.score(candidate.row).unwrap(), Some(candidate.score));
+            }
+            let best = |pair: &[crate::Candidate]| (pair[0].score, pair[1].row) > (pair[1].score, pair[0].row);
+            assert!(retrieved.windows(2).all(best), "by exact score, ties by row");
+            let exact = rows(&scorer.scan(None, 10).unwrap());
+            found += rows(&retrieved).iter().filter(|row| exact.contains(row)).count();
+        }
+        assert!(found >= 190, "recall@10: {found} of 200");
+    }
+}
+
+#[test]
+fn scores_are_weighted_means_of_the_cosines_that_exist() {
+    let fixture = Fixture::new(200);
+    let query = &fixture.queries[3];
+    let scorer = fixture.scorer(query);
+    assert_eq!(scorer.score(99).unwrap(), None, "no embedding at all");
+    for row in 0..200 {
+        let parts = scorer.explain(row).unwrap();
+        let sum: f32 = parts.iter().map(|part| part.score).sum();
+        assert!((sum - scorer.score(row).unwrap().unwrap_or(0.0)).abs() < 1e-5);
+        assert_eq!(parts[1].cosine.is_some(), row % 7 != 6 && row % 100 != 99);
+    }
+    let title = scorer.explain(6).unwrap()[0].clone();
+    assert!((title.score - title.cosine.unwrap()).abs() < 1e-6, "title only: its cosine");
+    let unweighted = QueryEmbeddings { weights: vec![0.0, 0.0], ..query.clone() };
+    assert_eq!(fixture.scorer(&unweighted).score(0).unwrap(), None);
+    let short = QueryEmbeddings { embeddings: vec![Some(vec![1.0]), None], ..query.clone() };
+    assert!(fixture.scorer(&short).score(0).is_err());
+    assert!(scorer.score(200).is_err(), "beyond the end");
+}
+
+#[test]
+fn scans_do_not_depend_on_the_number_of_threads() {
+    let fixture = Fixture::new(9_000);
+    let scan = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fixture.scorer(&fixture.queries[1]).scan(None, 100).unwrap())
+    };
+    assert_eq!(scan(1), scan(4));
+}
+
+#[test]
+fn one_thread_writes_the_same_file_again() {
+    let [first, second] = [(); 2].map(|()| fs_err::read(Fixture::new(500).path()).unwrap());
+    assert!(first == second);
+}
+
+#[test]
+fn more_searches_than_work_areas_wait_for_their_turn() {
+    let fixture = Fixture::new(300);
+    let graph = fixture.graph();
+    let query = &fixture.queries[0];
+    let vector = fixture.fusion.query_vector(&query.embeddings, &query.weights);
+    let expected = graph.nearest(&vector, None, 10).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..MAX_CONCURRENT_SEARCHES + 44 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert_eq!(graph.nearest(&vector, None, 10).unwrap(), expected);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn an_empty_graph_answers_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(GRAPH_FILE);
+    let manifest = VectorManifest { vector_count: 0, ..Fixture::new(1).manifest };
+    assert_eq!(GraphWriter::create(&path, &manifest, 0).unwrap().finish().unwrap(), 0);
+    let graph = Graph::open(&path, &manifest).unwrap();
+    assert!(graph.nearest(&vec![0.0; manifest.dimension], None, 10).unwrap().is_empty());
+}
+
+#[test]
+fn foreign_and_damaged_graphs_are_errors() {
+    let fixture = Fixture::new(300);
+    let refused = |manifest: &VectorManifest, expected: &str| {
+        let error = Graph::open(&fixture.path(), manifest).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("fused.usearch"), "{error}");
+    };
+    refused(&VectorManifest { dimension: 7, ..fixture.manifest.clone() }, "dimensions: has 96, the manifest says 7");
+    refused(&VectorManifest { vector_count: 5, ..fixture.manifest.clone() }, "vectors: has 297, the manifest says 5");
+    let bytes = fs_err::read(fixture.path()).unwrap();
+    for length in [0, 1, 63, 64, bytes.len() / 4, bytes.len() / 2, bytes.len() - 1] {
+        let cut = MappedFile::from_bytes(&fixture.path(), bytes[..length].to_vec());
+        assert!(Graph::from_map(cut, &fixture.manifest).is_err(), "cut to {length}");
+    }
+    let text = MappedFile::from_bytes(&fixture.path(), vec![b'x'; 10_000]);
+    assert!(Graph::from_map(text, &fixture.manifest).is_err());
+    let graph = fixture.graph();
+    assert!(graph.nearest(&[1.0], None, 10).unwrap_err().to_string().contains("1 values, item vectors have 96"));
+}
+
+#[test]
+fn wrong_vectors_are_refused_when_adding() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = Fixture::new(1).manifest;
+    let writer = GraphWriter::create(&folder.path().join(GRAPH_FILE), &manifest, 2).unwrap();
+    let vector = vec![f16::ONE; manifest.dimension];
+    assert!(writer.add(&[(0, vec![f16::ONE])]).unwrap_err().to_string().contains("row 0 has a vector of 1 values"));
+    writer.add(&[(0, vector.clone())]).unwrap();
+    assert!(writer.add(&[(0, vector)]).is_err(), "the same row again");
+}

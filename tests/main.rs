@@ -1,0 +1,12 @@
+//! End-to-end tests: everything here drives the real `indexer` and `searcher` programs, by feature.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking and say what they skip")]
+
+mod harness;
+
+mod bad_input;
+mod crash;
+mod formats;
+mod nightly;
+mod quality;
+mod search;
