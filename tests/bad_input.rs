@@ -119,14 +119,18 @@ fn a_text_of_a_megabyte_is_cut_for_the_encoder_and_found_to_its_end() {
 }
 
 #[test]
-fn an_empty_catalog_is_refused_and_the_old_snapshot_serves() {
+fn an_empty_catalog_is_refused_and_costs_neither_snapshot_nor_embeddings() {
     let folder = Folder::new();
-    folder.config("items.jsonl", "");
-    folder.write("items.jsonl", json!({"id": "a", "title": "tea pot"}).to_string());
-    folder.publish();
+    folder.config("items.jsonl", &fixture_encoders());
+    let catalog = json!({"id": "a", "title": "tea pot"}).to_string();
+    folder.write("items.jsonl", &catalog);
+    assert_eq!(folder.publish()["encoded"]["title"], 1);
     folder.write("items.jsonl", "");
     folder.run().expect_code(1).expect_stderr(&["min_items", "0 items"]);
     assert_eq!(folder.hits(&["pot", "--mode", "keyword"]), ["a"]);
+    folder.write("items.jsonl", &catalog);
+    let after = folder.publish();
+    assert_eq!((&after["encoded"]["title"], &after["kept"]["title"]), (&json!(0), &json!(1)));
 }
 
 #[test]

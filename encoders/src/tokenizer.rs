@@ -171,7 +171,7 @@ impl TextTokenizer {
 
 /// The tokenizer of a BERT checkpoint that only has the vocabulary (Chinese-CLIP as published, for one).
 fn bert_tokenizer(vocabulary: &[u8]) -> tokenizers::Result<Tokenizer> {
-    let model = WordPiece::from_bytes(vocabulary)?;
+    let model = WordPiece::builder().vocab(WordPiece::read_bytes(vocabulary)?).unk_token("[UNK]".to_owned()).build()?;
     let mut tokenizer = Tokenizer::new(model);
     let special = |token: &str| {
         let id = tokenizer.token_to_id(token).ok_or_else(|| format!("vocab.txt has no `{token}`"))?;
@@ -202,4 +202,49 @@ fn apply_bert_settings(tokenizer: &mut Tokenizer, config: &Section) -> Result<()
     );
     tokenizer.with_normalizer(Some(wanted)).map_err(SettingsError::Tokenizer)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompts(json: &str) -> Result<Prompts, EncoderError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config_sentence_transformers.json");
+        fs_err::write(&path, json).unwrap();
+        Prompts::read(&Section::read(&path).unwrap())
+    }
+
+    #[test]
+    fn prompts_are_chosen_as_sentence_transformers_does() {
+        for (json, query, document) in [
+            (r#"{"prompts": {"query": "q: ", "passage": "p: "}}"#, "q: ", "p: "),
+            (r#"{"prompts": {"query": "q: ", "document": "d: ", "passage": "p: "}}"#, "q: ", "d: "),
+            (r#"{"prompts": {"query": "q: ", "x": "x: "}, "default_prompt_name": "x"}"#, "q: ", "x: "),
+            (r#"{"prompts": {"query": "q: "}, "default_prompt_name": null}"#, "q: ", ""),
+            (r#"{"__version__": {}}"#, "", ""),
+        ] {
+            let prompts = prompts(json).unwrap();
+            assert_eq!((prompts.of(TextRole::Query), prompts.of(TextRole::Document)), (query, document), "{json}");
+        }
+        let error = prompts(r#"{"prompts": {}, "default_prompt_name": "x"}"#).unwrap_err().to_string();
+        assert!(error.contains("`default_prompt_name` is `x`, which is not in `prompts`"), "{error}");
+    }
+
+    #[test]
+    fn case_and_length_come_from_the_configs_not_from_the_tokenizer_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "Red", "dress"].join("\n");
+        fs_err::write(folder.path().join("vocab.txt"), vocabulary).unwrap();
+        let tokenize = |config: &str, padding: Option<u32>| {
+            fs_err::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+            let settings = TokenizerSettings { max_length: 4, padding, lower_case: false, prompts: Prompts::default() };
+            let tokenizer = TokenizerFiles::read(folder.path(), "test").unwrap().build(settings).unwrap();
+            tokenizer.tokenize(&["Red dress dress dress", ""], TextRole::Query).unwrap()
+        };
+        let lower = tokenize("{}", None);
+        assert_eq!(lower, [Tokens(vec![2, 5, 7, 3]), Tokens(vec![2, 3])]);
+        let cased = tokenize(r#"{"do_lower_case": false}"#, Some(0));
+        assert_eq!(cased, [Tokens(vec![2, 6, 7, 3]), Tokens(vec![2, 3, 0, 0])]);
+    }
 }

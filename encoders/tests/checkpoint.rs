@@ -150,6 +150,57 @@ fn weights_in_shards_are_the_same_weights() {
 }
 
 #[test]
+fn a_model_in_a_module_folder_is_found() {
+    let Some(folder) = copy("bert-cls-tiny") else { return common::skip() };
+    let flat = load(&open(folder.path()).unwrap()).unwrap().encode(&["red dress"], TextRole::Document).unwrap();
+    let module = folder.path().join("0_Transformer");
+    fs_err::create_dir(&module).unwrap();
+    let files =
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json"];
+    for name in files {
+        fs_err::rename(folder.path().join(name), module.join(name)).unwrap();
+    }
+    let modules = fs_err::read_to_string(folder.path().join("modules.json")).unwrap();
+    let modules = modules.replacen("\"path\": \"\"", "\"path\": \"0_Transformer\"", 1);
+    fs_err::write(folder.path().join("modules.json"), modules).unwrap();
+    let checkpoint = open(folder.path()).unwrap();
+    assert_eq!(load(&checkpoint).unwrap().encode(&["red dress"], TextRole::Document).unwrap(), flat);
+    let store = tempfile::tempdir().unwrap();
+    let stored = Checkpoint::open_stored(&checkpoint.copy_to(store.path()).unwrap()).unwrap();
+    assert_eq!(load(&stored).unwrap().encode(&["red dress"], TextRole::Document).unwrap(), flat);
+}
+
+#[test]
+fn a_dense_module_is_applied_after_pooling() {
+    let Some(folder) = copy("bert-cls-tiny") else { return common::skip() };
+    let plain = load(&open(folder.path()).unwrap()).unwrap().encode(&["red dress"], TextRole::Document).unwrap();
+    let dense = folder.path().join("2_Dense");
+    fs_err::create_dir(&dense).unwrap();
+    // The first three values, turned around.
+    let mut weight = vec![0.0f32; 3 * 48];
+    (0..3).for_each(|row| weight[row * 48 + (2 - row)] = 1.0);
+    let device = &candle_core::Device::Cpu;
+    let tensors = [
+        ("linear.weight".to_owned(), candle_core::Tensor::from_vec(weight, (3, 48), device).unwrap()),
+        ("linear.bias".to_owned(), candle_core::Tensor::zeros(3, candle_core::DType::F32, device).unwrap()),
+    ];
+    candle_core::safetensors::save(&tensors.into(), dense.join("model.safetensors")).unwrap();
+    let activation = "torch.nn.modules.linear.Identity";
+    let config =
+        serde_json::json!({"in_features": 48, "out_features": 3, "bias": true, "activation_function": activation});
+    fs_err::write(dense.join("config.json"), config.to_string()).unwrap();
+    let modules = fs_err::read(folder.path().join("modules.json")).unwrap();
+    let mut modules: serde_json::Value = serde_json::from_slice(&modules).unwrap();
+    modules[2] = serde_json::json!({"idx": 2, "path": "2_Dense", "type": "sentence_transformers.models.Dense"});
+    fs_err::write(folder.path().join("modules.json"), modules.to_string()).unwrap();
+    let encoder = load(&open(folder.path()).unwrap()).unwrap();
+    assert_eq!(encoder.spec().dimension, 3);
+    let got = encoder.encode(&["red dress"], TextRole::Document).unwrap();
+    let turned: Vec<f32> = plain.row(0)[..3].iter().rev().copied().collect();
+    assert!(common::cosine(got.row(0), &turned) > 0.999_999);
+}
+
+#[test]
 fn tokens_of_another_model_are_errors() {
     let Some(folder) = copy("bert-cls-tiny") else { return common::skip() };
     let encoder = load(&open(folder.path()).unwrap()).unwrap();

@@ -5,8 +5,10 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{Reference, assert_unit_length, cosine, lowest_cosine};
-use encoders::{Checkpoint, DeviceChoice, TextEncoder, TextRole};
+use encoders::{Checkpoint, CheckpointSource, DeviceChoice, TextEncoder, TextRole};
 use schemas::Dtype;
 
 const REFERENCES: [&str; 7] = [
@@ -93,4 +95,44 @@ fn prompts_are_prefixes_by_role() {
         assert_eq!(got, expected, "{role:?}");
     }
     assert_ne!(prompted.spec().preprocessing, plain.spec().preprocessing, "prompts belong to the preprocessing");
+}
+
+/// A reference checkpoint with one file changed, loaded.
+fn load_changed(shared: &Path, name: &str, file: &str, change: impl Fn(&mut serde_json::Value)) -> TextEncoder {
+    let (folder, _) = Reference::load(shared, name).open_without_prompts();
+    let path = folder.path().join(file);
+    let mut json: serde_json::Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
+    change(&mut json);
+    fs_err::write(&path, json.to_string()).unwrap();
+    let checkpoint = Checkpoint::open(&CheckpointSource::Folder(folder.path().to_path_buf())).unwrap();
+    TextEncoder::load(&checkpoint, DeviceChoice::Cpu, Dtype::F32).unwrap()
+}
+
+#[test]
+fn siglip_sees_padding_when_its_tokenizer_gives_no_mask() {
+    // As the published SigLIP models are; the reference checkpoint's tokenizer gives one.
+    let Some(shared) = common::shared() else { return common::skip() };
+    let encoder = load_changed(&shared, "siglip-tiny", "tokenizer_config.json", |config| {
+        config["model_input_names"] = serde_json::json!(["input_ids"]);
+    });
+    let got = encoder.encode(&["red dress", "USB-C to HDMI adapter 4K@60Hz"], TextRole::Query).unwrap();
+    // transformers 5.23, `get_text_features(input_ids=…)`, first values.
+    let expected = [
+        [-0.026878, 0.118137, 0.16454, 0.090611, -0.025456, -0.140227, 0.000433, 0.13895],
+        [-0.142727, 0.017935, 0.227157, 0.051543, -0.032884, -0.114047, -0.007693, 0.103054],
+    ];
+    for (got, expected) in got.rows().zip(expected) {
+        assert!(got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 2e-5), "{:?}", &got[..8]);
+    }
+}
+
+#[test]
+fn a_clip_config_with_the_legacy_end_token_takes_the_highest_id() {
+    let Some(shared) = common::shared() else { return common::skip() };
+    let reference = Reference::load(&shared, "clip-tiny");
+    let encoder = load_changed(&shared, "clip-tiny", "config.json", |config| {
+        config["text_config"]["eos_token_id"] = serde_json::json!(2);
+    });
+    let got = encoder.encode(&reference.texts(), TextRole::Query).unwrap();
+    lowest_cosine("legacy end token", &got, &reference.text_rows(), 0.9999);
 }

@@ -54,12 +54,12 @@ pub struct BuildContext<'a> {
     pub stop: &'a StopSignal,
 }
 
-/// Builds the snapshot and removes the spool.
+/// Builds the snapshot.
 ///
 /// # Errors
 /// When a file cannot be read or written, the run is stopped, or the embeddings do not fit the items.
 pub fn build(
-    encoded: EncodedCatalog,
+    encoded: &EncodedCatalog,
     counts: &RunCounts,
     context: &BuildContext<'_>,
 ) -> Result<StagedSnapshot, IndexError> {
@@ -86,7 +86,6 @@ pub fn build(
     }
     context.stop.check()?;
     let manifest = writers.finish(context, encoded.items)?;
-    encoded.spool.remove()?;
     context.progress.end();
     Ok(StagedSnapshot { folder: context.folder.to_owned(), manifest })
 }

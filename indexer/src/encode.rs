@@ -1,7 +1,7 @@
 //! Second stage: the spool's items to embeddings in Parquet parts. Owns which rows a part has, and the parts' names;
 //! not what can be kept (`reuse.rs`) nor one chunk's encoding (`chunk.rs`). Invariant: when it returns, each
-//! partition's parts hold exactly the spool's unique items in the spool's order; when it is stopped at any point, every
-//! embedding that was in a finished part is still in one.
+//! partition's parts hold exactly the spool's unique items in the spool's order; older parts are removed only by
+//! [`EncodedCatalog::settle`], after publishing, so that neither a stopped run nor a broken catalog costs an embedding.
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,17 @@ pub struct EncodedCatalog {
     pub parts: Vec<Vec<PathBuf>>,
     /// Number of unique items.
     pub items: u64,
+    layout: EmbeddingsLayout,
+}
+
+impl EncodedCatalog {
+    /// Removes the embeddings that the published snapshot has no item for, and what killed runs had begun.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn settle(&self) -> Result<(), IndexError> {
+        self.layout.settle(&self.parts)
+    }
 }
 
 /// What encoding works with.
@@ -65,10 +76,8 @@ pub fn encode(
     for partition in 0..spool.partitions() {
         parts.push(encode_partition(&spool, partition, &layout, context, counts)?);
     }
-    layout.finish(&parts)?;
     context.progress.end();
-    let items = counts.items;
-    Ok(EncodedCatalog { spool, parts, items })
+    Ok(EncodedCatalog { spool, parts, items: counts.items, layout })
 }
 
 fn encode_partition(
@@ -103,9 +112,6 @@ fn encode_partition(
         if ended {
             break;
         }
-    }
-    if !layout.is_repartitioned() {
-        layout.remove_others(partition, &parts)?;
     }
     Ok(parts)
 }

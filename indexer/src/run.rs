@@ -72,7 +72,7 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
         progress,
         stop,
     };
-    let staged = build::build(encoded, &counts, &build)?;
+    let staged = build::build(&encoded, &counts, &build)?;
     clock.end_stage("build");
 
     progress.begin("verify", None);
@@ -85,6 +85,7 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
         Verdict::Verified(verified) => {
             let gates = verified.manifest().gates.clone();
             let snapshot = publish::publish(verified, &store, &lock, &started.compact)?;
+            encoded.settle()?;
             (RunOutcome::Published, Some(snapshot.to_string()), gates)
         }
         Verdict::Refused(gates) => (RunOutcome::Refused, None, gates),

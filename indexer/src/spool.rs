@@ -154,18 +154,11 @@ impl Spool {
             seen: HashMap::new(),
         })
     }
-
-    /// Removes the spool's files.
-    ///
-    /// # Errors
-    /// When they cannot be removed.
-    pub fn remove(self) -> Result<(), IndexError> {
-        fs_err::remove_dir_all(&self.folder).map_err(IndexError::io(&self.folder))
-    }
 }
 
 /// What reading a partition yields.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every row is the large one, and one is alive at a time")]
 pub enum SpoolRow {
     /// The first row with its id.
     Unique(Item),

@@ -33,6 +33,7 @@ impl VerifiedSnapshot {
 
 /// What verification found.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum Verdict {
     /// Everything holds.
     Verified(VerifiedSnapshot),

@@ -22,6 +22,7 @@ pub(crate) struct Arguments {
 
 /// What is searched, and how the program behaves.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What is opened")]
 pub(crate) struct SnapshotArguments {
     /// Store whose published snapshot is opened
     #[arg(long, value_name = "DIR", env = "CATALENS_STORE", global = true)]
@@ -36,7 +37,7 @@ pub(crate) struct SnapshotArguments {
     #[arg(long, value_name = "DEVICE", default_value = "auto", global = true)]
     pub(crate) device: encoders::DeviceChoice,
     /// Only errors on standard error
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Options")]
     pub(crate) quiet: bool,
 }
 
@@ -90,6 +91,7 @@ pub(crate) struct SearchArguments {
 
 /// What decides the ranking, for searching and measuring alike.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Ranking")]
 pub(crate) struct RankingArguments {
     /// Filter such as `brand = "Daybird" and price < 50 and category in ["Footwear", "Bags"]`
     ///
@@ -100,7 +102,7 @@ pub(crate) struct RankingArguments {
     /// How keyword and vector scores become one [default: the snapshot's]
     #[arg(long, value_enum)]
     pub(crate) method: Option<MethodArgument>,
-    /// Share of the vector score, 0 to 1 [default: the snapshot's]
+    /// Share of the vector score, 0 to 1 [default: the snapshot's; more of it beside pictures and items]
     #[arg(long, value_name = "SHARE")]
     pub(crate) alpha: Option<f32>,
     /// Weight of a modality in the vector score, such as `title=0.5`; repeatable [default: the snapshot's]

@@ -26,7 +26,7 @@ pub(crate) fn eval(snapshot: &SnapshotArguments, arguments: &EvalArguments) -> a
     let qrels = trec::read_qrels(&arguments.qrels)?;
     let Opened { searcher, .. } = open(snapshot)?;
     let modes = modes(snapshot, arguments, &searcher);
-    say_what_is_missing(snapshot, arguments, &searcher, &queries, &qrels);
+    say_what_is_missing(snapshot, arguments, &searcher, &modes, &queries, &qrels);
     let is_judged = |query: &&EvaluationQuery| qrels.get(&query.id).is_some_and(has_relevant);
     let asked: Vec<&EvaluationQuery> = match arguments.run {
         Some(_) => queries.iter().collect(),
@@ -90,9 +90,15 @@ fn say_what_is_missing(
     snapshot: &SnapshotArguments,
     arguments: &EvalArguments,
     searcher: &Searcher,
+    modes: &[Mode],
     queries: &[EvaluationQuery],
     qrels: &Qrels,
 ) {
+    let without_text = queries.iter().filter(|asked| asked.query.keyword_texts().next().is_none()).count();
+    if without_text > 0 && modes.contains(&Mode::Keyword) {
+        let text = format!("{without_text} queries have no text: keyword search finds nothing for them");
+        output::say(snapshot.quiet, &text);
+    }
     let known = |id: &str| queries.iter().any(|query| query.id == id);
     let not_asked = qrels.iter().filter(|(id, judgments)| has_relevant(judgments) && !known(id)).count();
     if not_asked > 0 {

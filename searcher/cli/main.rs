@@ -1,6 +1,8 @@
 //! The `searcher` program. Owns flags, exit codes and what is printed; the work is the `searcher` library's.
 //! Exit codes: 0 hits, 1 none, 2 error. Standard output is data, standard error is talk.
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests fail by panicking"))]
+
 use std::process::ExitCode;
 
 use clap::Parser;

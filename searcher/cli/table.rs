@@ -3,13 +3,14 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width};
+use schemas::FieldValue;
 use searcher::Hit;
 
 use crate::output::shown;
 
 /// Longest text in a column of a declared field, in characters.
 const FIELD_WIDTH: usize = 24;
-/// Least width that a title keeps when fields are shown beside it.
+/// Width that a title may have before fields beside it have to give way.
 const TITLE_WIDTH: usize = 40;
 
 /// Right-aligned cell.
@@ -43,7 +44,10 @@ pub(crate) fn hits(hits: &[Hit], width: Option<u16>) -> String {
             Cell::new(shown(&hit.id)),
             Cell::new(hit.title.as_deref().map_or_else(|| "–".to_owned(), shown)),
         ];
-        cells.extend(names.iter().map(|name| Cell::new(field(hit, name))));
+        cells.extend(names.iter().map(|name| {
+            let is_number = matches!(value(hit, name), Some(FieldValue::Integer(_) | FieldValue::Float(_)));
+            if is_number { number(field(hit, name)) } else { Cell::new(field(hit, name)) }
+        }));
         let mut row = Row::from(cells);
         if width.is_some() {
             row.max_height(1);
@@ -100,8 +104,10 @@ fn field_names(hits: &[Hit], width: Option<u16>) -> Vec<String> {
     }
     let Some(width) = width else { return names };
     let longest_id = hits.iter().map(|hit| console::measure_text_width(&hit.id)).max().unwrap_or(0);
-    // Rank and score, three columns' padding of two blanks, and the title.
-    let mut room = usize::from(width).saturating_sub(longest_id + TITLE_WIDTH + 20);
+    let titles = hits.iter().filter_map(|hit| hit.title.as_deref()).map(console::measure_text_width);
+    let title = titles.max().unwrap_or(0).min(TITLE_WIDTH);
+    // Rank, score, and the padding of these four columns.
+    let mut room = usize::from(width).saturating_sub(longest_id + title + 20);
     names.retain(|name| {
         let widest = hits.iter().map(|hit| console::measure_text_width(&field(hit, name))).max().unwrap_or(0);
         let needed = widest.max(console::measure_text_width(name)) + 2;
@@ -112,9 +118,12 @@ fn field_names(hits: &[Hit], width: Option<u16>) -> Vec<String> {
     names
 }
 
+fn value<'a>(hit: &'a Hit, name: &str) -> Option<&'a FieldValue> {
+    hit.fields.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+}
+
 fn field(hit: &Hit, name: &str) -> String {
-    let value = hit.fields.iter().find(|(own, _)| own == name).map(|(_, value)| shown(&value.to_string()));
-    let value = value.unwrap_or_default();
+    let value = value(hit, name).map_or_else(String::new, |value| shown(&value.to_string()));
     match value.char_indices().nth(FIELD_WIDTH) {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value,
@@ -123,8 +132,6 @@ fn field(hit: &Hit, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use schemas::FieldValue;
-
     use super::*;
 
     fn hit(rank: usize, title: &str, brand: &str) -> Hit {
@@ -153,7 +160,7 @@ mod tests {
     #[test]
     fn a_row_is_one_line_of_the_terminals_width() {
         let long = "a very long title of a very ordinary mug ".repeat(5);
-        for width in [20, 40, 80, 120] {
+        for width in [30, 40, 80, 120] {
             let text = hits(
                 &[hit(1, &long, "Daybird"), hit(2, "蓝色条纹马克杯蓝色条纹马克杯蓝色条纹马克杯蓝色条纹马克杯", "晨鸟")],
                 Some(width),

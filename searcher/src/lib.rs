@@ -33,6 +33,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests fail by panicking"))]
+
 pub mod analysis;
 pub mod candidate;
 pub mod embedding_fusion;

@@ -109,7 +109,8 @@ pub struct Query {
     pub filter: Option<String>,
     /// Rank fusion method.
     pub method: Option<RankFusionMethod>,
-    /// Share of the vector score, 0 to 1.
+    /// Share of the vector score, 0 to 1. The snapshot's default is for texts alone; beside pictures and items the share
+    /// of the keyword score shrinks with the texts' share of all weights.
     pub alpha: Option<f32>,
     /// Weights of modalities in the vector score, by modality; the others keep the snapshot's.
     pub modality_weights: Vec<(schemas::Modality, f32)>,
@@ -152,6 +153,17 @@ impl Query {
     /// The texts that keyword search looks for: not blank, and with a positive weight.
     pub fn keyword_texts(&self) -> impl Iterator<Item = &TextPart> {
         self.texts.iter().filter(|part| part.weight > 0.0 && !part.text.trim().is_empty())
+    }
+
+    /// The share of what is asked for that keyword search can see: the weights of its texts over the weights of all
+    /// parts, without their signs; 1 when there are only such texts.
+    #[must_use]
+    pub fn keyword_share(&self) -> f32 {
+        let absolute = |weight: f32| f64::from(weight.abs());
+        let texts = self.keyword_texts().fold(0.0, |sum, part| sum + absolute(part.weight));
+        let pictures = self.images.iter().fold(0.0, |sum, part| sum + absolute(part.weight));
+        let all = self.like.iter().fold(texts + pictures, |sum, part| sum + absolute(part.weight));
+        if all > 0.0 { (texts / all) as f32 } else { 1.0 }
     }
 
     /// Checks what can be checked without a snapshot: numbers are finite and in range, and something is asked for
@@ -231,6 +243,17 @@ mod tests {
         let mut query = Query { mode: Mode::Keyword, ..Query::text("mug") };
         query.texts[0].weight = -1.0;
         assert!(reason(&query).starts_with("keyword search needs a text"));
+    }
+
+    #[test]
+    fn the_keyword_share_is_that_of_the_texts() {
+        let mut query = Query::text("mug");
+        assert_eq!(query.keyword_share(), 1.0);
+        query.images.push(ImagePart { weight: 0.5, ..image() });
+        query.like.push(ItemPart { id: "p1".to_owned(), weight: -0.5 });
+        assert_eq!(query.keyword_share(), 0.5);
+        query.texts.clear();
+        assert_eq!(query.keyword_share(), 0.0);
     }
 
     #[test]

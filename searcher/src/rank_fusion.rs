@@ -21,8 +21,8 @@ use std::cmp::Ordering;
 use schemas::Row;
 use schemas::manifest::{RankFusionManifest, RankFusionMethod};
 
-/// Share of the vector score in the convex combination: both sides count the same. Bruch et al. find the quality flat
-/// around the middle; a shop with judgments should tune it.
+/// Share of the vector score in the convex combination: both sides count the same. Quality changes slowly around the
+/// middle (README, "Relevance"); a shop with judgments should tune it.
 pub const DEFAULT_ALPHA: f32 = 0.5;
 /// The constant of reciprocal rank fusion, as in Cormack et al.
 pub const DEFAULT_RECIPROCAL_RANK_CONSTANT: f32 = 60.0;
@@ -158,7 +158,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
     let ranked = candidates.iter().enumerate().map(|(place, candidate)| {
         let keyword = keyword_parts.as_ref().map(|parts| parts[place]);
         let vector = vector_parts.as_ref().map(|parts| parts[place]);
-        let sum: f64 = keyword.iter().chain(&vector).map(|part| f64::from(part.part)).sum();
+        let sum = keyword.iter().chain(&vector).fold(0.0, |sum, part| sum + f64::from(part.part));
         RankedRow { row: candidate.row, score: sum as f32, keyword, vector }
     });
     let mut ranked: Vec<RankedRow> = ranked.collect();

@@ -2,6 +2,10 @@
 //! how a step works. Invariants: scores and totals depend on the snapshot and on what the query asks for alone, never
 //! on `limit` and `offset`; pages put together are the one list; equal scores come in row order.
 //!
+//! The keyword side of a hybrid query sees its texts only. Where pictures or items are asked for too, the snapshot's alpha
+//! is therefore meant for the share of the texts: `1 − (1 − α)·texts/(texts + pictures + items)`, by the parts' weights.
+//! A query that names an alpha gets that one.
+//!
 //! The union is fixed before anything is shown: each retriever gives its `depth` best rows, and **both** scores are then
 //! computed for every one of them. The total is the number of these candidates, at most twice the depth.
 
@@ -147,7 +151,7 @@ impl Searcher {
         let default = RankFusion::from(&self.manifest().rank_fusion);
         RankFusion {
             method: query.method.unwrap_or(default.method),
-            alpha: query.alpha.unwrap_or(default.alpha),
+            alpha: query.alpha.unwrap_or(1.0 - (1.0 - default.alpha) * query.keyword_share()),
             ..default
         }
     }

@@ -1,5 +1,7 @@
 //! The measures against pytrec_eval's numbers on the same run; `data/make_metrics.py` made them, once.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

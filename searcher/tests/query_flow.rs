@@ -1,5 +1,7 @@
 //! The query flow over small snapshots of the real writers, without any model.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -47,7 +49,7 @@ fn many() -> Vec<ExampleItem> {
         let mut item = example::items().remove(number % 5);
         item.item.id = format!("p{number:02}");
         item.item.title = Some(format!("{} {} {}", words[number % 2], words[2 + number % 3], words[number % 6]));
-        let embedding = |number: usize| (number % 7 != 0).then(|| axis(number));
+        let embedding = |number: usize| (!number.is_multiple_of(7)).then(|| axis(number));
         ExampleItem { embeddings: [embedding(number), embedding(number + 3)], ..item }
     };
     (0..40).map(item).collect()

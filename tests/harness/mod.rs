@@ -121,11 +121,6 @@ impl Program {
         self
     }
 
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Program {
-        self.0.env(name, value);
-        self
-    }
-
     /// Runs it to its end.
     pub(crate) fn output(mut self) -> Output {
         let output = self.0.output().unwrap();

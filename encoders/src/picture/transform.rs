@@ -11,21 +11,20 @@ use crate::error::EncoderError;
 /// Bytes of a pixel.
 const RGB: usize = 3;
 
-/// Applies the settings; the result is colour, row, column. `max_pixels` bounds the resized picture, which extreme
-/// proportions can make much larger than the file's.
-pub(crate) fn transform(
-    picture: RgbImage,
-    settings: &PictureSettings,
-    max_pixels: u64,
-) -> Result<Vec<f32>, EncoderError> {
+/// Largest resized picture before the crop, in pixels: the shorter side of a picture of 1 × 10,000 pixels grows to the
+/// model's size, the longer one with it.
+const MAX_RESIZED_PIXELS: u64 = 50_000_000;
+
+/// Applies the settings; the result is colour, row, column.
+pub(crate) fn transform(picture: RgbImage, settings: &PictureSettings) -> Result<Vec<f32>, EncoderError> {
     let mut size = Size { width: picture.width() as usize, height: picture.height() as usize };
     let mut bytes = picture.into_raw();
     if let Some((resize, filter)) = settings.resize {
         let target = target_size(size, resize);
         let pixels = target.width as u64 * target.height as u64;
-        if pixels > max_pixels {
+        if pixels > MAX_RESIZED_PIXELS {
             let detail = format!(
-                "{}x{} pixels become {}x{} for the model, allowed are {max_pixels}",
+                "{}x{} pixels become {}x{} for the model, allowed are {MAX_RESIZED_PIXELS}",
                 size.width, size.height, target.width, target.height
             );
             return Err(EncoderError::ImageTooLarge { detail });
@@ -152,7 +151,7 @@ mod tests {
             deviation: [0.5, 1.0, 0.25],
         };
         let picture = RgbImage::from_raw(1, 2, vec![255, 0, 255, 0, 255, 0]).unwrap();
-        assert_eq!(transform(picture, &settings, 10).unwrap(), [1.0, -1.0, 0.0, 1.0, 3.0, -1.0]);
+        assert_eq!(transform(picture, &settings).unwrap(), [1.0, -1.0, 0.0, 1.0, 3.0, -1.0]);
     }
 
     #[test]
@@ -160,7 +159,7 @@ mod tests {
         let resize = Some((Resize::ShortestEdge(224), Filter::Bicubic));
         let one = [1.0; 3];
         let settings = PictureSettings { resize, crop: None, rescale: 1.0, mean: [0.0; 3], deviation: one };
-        let error = transform(RgbImage::new(1, 10_000), &settings, 50_000_000).unwrap_err();
+        let error = transform(RgbImage::new(1, 10_000), &settings).unwrap_err();
         assert!(matches!(error, EncoderError::ImageTooLarge { .. }), "{error}");
     }
 }

@@ -166,8 +166,8 @@ impl ConfigFile {
             store,
             catalog,
             keyword,
-            encoders: encoders(self.encoders, folder)?,
-            encode: encode(self.encode)?,
+            encoders: encoders(&self.encoders, folder)?,
+            encode: encode(&self.encode)?,
             embedding_fusion: self.embedding_fusion.kind,
             graph: graph(&self.vector)?,
             rank_fusion: rank_fusion(&self.rank_fusion)?,
@@ -188,12 +188,32 @@ fn catalog(
         (None, None) => return Err(value("catalog.path", "missing; set it, or give `--catalog PATH`")),
     };
     let default_analyzer = keyword.analyzer.unwrap_or_default();
-    let text_field = |name: &str, text: &KeywordTextSection, weight: f32| {
-        let key = format!("keyword.{name}");
-        keyword_field(&key, name, text.weight.unwrap_or(weight), text.b, text.analyzer.unwrap_or(default_analyzer))
+    let text_field = |text: &KeywordTextSection, default: KeywordFieldManifest| {
+        let key = format!("keyword.{}", default.name);
+        let analyzer = text.analyzer.unwrap_or(default.analyzer);
+        keyword_field(
+            &key,
+            KeywordFieldManifest {
+                weight: text.weight.unwrap_or(default.weight),
+                b: text.b.unwrap_or(default.b),
+                analyzer,
+                ..default
+            },
+        )
     };
-    let mut searched = vec![text_field("title", &keyword.title, keyword::DEFAULT_TITLE_WEIGHT)?];
-    searched.push(text_field("description", &keyword.description, keyword::DEFAULT_DESCRIPTION_WEIGHT)?);
+    let title = KeywordFieldManifest {
+        name: "title".to_owned(),
+        analyzer: default_analyzer,
+        weight: keyword::DEFAULT_TITLE_WEIGHT,
+        b: keyword::DEFAULT_B,
+    };
+    let description = KeywordFieldManifest {
+        name: "description".to_owned(),
+        analyzer: default_analyzer,
+        weight: keyword::DEFAULT_DESCRIPTION_WEIGHT,
+        b: keyword::DEFAULT_B,
+    };
+    let mut searched = vec![text_field(&keyword.title, title)?, text_field(&keyword.description, description)?];
     let mut fields = Vec::new();
     for (name, field) in section.fields {
         let key = format!("catalog.fields.{name}");
@@ -204,9 +224,15 @@ fn catalog(
             if !matches!(field.r#type, FieldType::String | FieldType::Strings | FieldType::Category) {
                 return Err(value(&key, "only fields of type string, strings or category can be `searched`"));
             }
-            let weight = field.weight.unwrap_or(keyword::DEFAULT_FIELD_WEIGHT);
-            let analyzer = field.analyzer.unwrap_or(default_analyzer);
-            searched.push(keyword_field(&key, &name, weight, field.b, analyzer)?);
+            searched.push(keyword_field(
+                &key,
+                KeywordFieldManifest {
+                    name: name.clone(),
+                    analyzer: field.analyzer.unwrap_or(default_analyzer),
+                    weight: field.weight.unwrap_or(keyword::DEFAULT_FIELD_WEIGHT),
+                    b: field.b.unwrap_or(keyword::DEFAULT_B),
+                },
+            )?);
         } else if field.weight.is_some() || field.b.is_some() || field.analyzer.is_some() {
             return Err(value(&key, "`weight`, `b` and `analyzer` need `searched = true`"));
         }
@@ -240,24 +266,18 @@ fn column(name: Option<String>, default: &str) -> Option<String> {
     }
 }
 
-fn keyword_field(
-    key: &str,
-    name: &str,
-    weight: f32,
-    b: Option<f32>,
-    analyzer: AnalyzerKind,
-) -> Result<KeywordFieldManifest, IndexError> {
-    let b = b.unwrap_or(keyword::DEFAULT_B);
-    if !(weight.is_finite() && weight > 0.0) {
+/// The field's settings, once they are in range.
+fn keyword_field(key: &str, field: KeywordFieldManifest) -> Result<KeywordFieldManifest, IndexError> {
+    if !(field.weight.is_finite() && field.weight > 0.0) {
         return Err(value(&format!("{key}.weight"), "must be above 0"));
     }
-    if !(0.0..=1.0).contains(&b) {
+    if !(0.0..=1.0).contains(&field.b) {
         return Err(value(&format!("{key}.b"), "must be between 0 and 1"));
     }
-    Ok(KeywordFieldManifest { name: name.to_owned(), analyzer, weight, b })
+    Ok(field)
 }
 
-fn encoders(sections: BTreeMap<String, EncoderSection>, folder: &Path) -> Result<Vec<EncoderConfig>, IndexError> {
+fn encoders(sections: &BTreeMap<String, EncoderSection>, folder: &Path) -> Result<Vec<EncoderConfig>, IndexError> {
     if let Some(name) = sections.keys().find(|name| Modality::from_name(name).is_none()) {
         return Err(value(&format!("encoders.{name}"), "no such modality; there are title, description and image"));
     }
@@ -289,7 +309,7 @@ fn encoders(sections: BTreeMap<String, EncoderSection>, folder: &Path) -> Result
     Ok(encoders)
 }
 
-fn encode(section: EncodeSection) -> Result<EncodeConfig, IndexError> {
+fn encode(section: &EncodeSection) -> Result<EncodeConfig, IndexError> {
     let device = match &section.device {
         Some(name) => name.parse().map_err(|reason| value("encode.device", &format!("{reason}")))?,
         None => DeviceChoice::default(),

@@ -1,20 +1,21 @@
 //! The `embeddings/` folder of a store: which parts are there, what new ones are called, what may go. Owns part numbers
-//! and the change of the number of partitions; not the parts' content. Invariant: a part is removed only when
-//! every item of the catalog has its embeddings in a part that stays.
+//! and the change of the number of partitions; not the parts' content. Invariant: a part is removed only when a
+//! snapshot is published whose items all have their embeddings in parts that stay.
 //!
-//! `embeddings/layout.json` names the number of partitions of the last finished run. While another number is
-//! configured, every partition looks into all parts, and the old ones go only when all partitions are done.
+//! `embeddings/layout.json` names the number of partitions of the last published run. While another number is
+//! configured, every partition looks into all parts.
 
 use std::path::{Path, PathBuf};
 
 use schemas::Store;
+use schemas::embeddings::{list_parts, part_name};
 
 use crate::error::IndexError;
 
 /// File that names the number of partitions.
 const LAYOUT_FILE: &str = "layout.json";
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Deserialize)]
 struct LayoutFile {
     partitions: u32,
 }
@@ -47,11 +48,12 @@ impl EmbeddingsLayout {
     /// Parts that may hold rows of the partition, in the order of their numbers.
     pub(super) fn earlier_parts(&self, partition: u32) -> Result<Vec<PathBuf>, IndexError> {
         if !self.is_repartitioned() {
-            return parts_in(&self.store.embeddings_folder(partition));
+            let parts = list_parts(&self.store.embeddings_folder(partition))?;
+            return Ok(parts.into_iter().map(|(_, path)| path).collect());
         }
         let mut parts = Vec::new();
         for folder in self.partition_folders()? {
-            parts.extend(parts_in(&folder)?);
+            parts.extend(list_parts(&folder)?.into_iter().map(|(_, path)| path));
         }
         Ok(parts)
     }
@@ -59,39 +61,26 @@ impl EmbeddingsLayout {
     /// Names for new parts of the partition: numbers above those that are there.
     pub(super) fn new_names(&self, partition: u32) -> Result<impl Iterator<Item = PathBuf> + use<>, IndexError> {
         let folder = self.store.embeddings_folder(partition);
-        let next = parts_in(&folder)?.iter().filter_map(|path| part_number(path)).max().map_or(0, |last| last + 1);
-        Ok((next..=u32::MAX).map(move |number| folder.join(format!("part-{number:05}.parquet"))))
+        let next = list_parts(&folder)?.last().map_or(0, |(last, _)| last + 1);
+        Ok((next..=u32::MAX).map(move |number| folder.join(part_name(number))))
     }
 
-    /// Removes the parts of a partition that are not among `parts`.
-    pub(super) fn remove_others(&self, partition: u32, parts: &[PathBuf]) -> Result<(), IndexError> {
-        for path in parts_in(&self.store.embeddings_folder(partition))? {
-            if !parts.contains(&path) {
-                fs_err::remove_file(&path).map_err(IndexError::io(&path))?;
+    /// Removes every file that is not among the partitions' `parts`, then names the number of partitions.
+    pub(super) fn settle(&self, parts: &[Vec<PathBuf>]) -> Result<(), IndexError> {
+        for folder in self.partition_folders()? {
+            for path in entries(&folder, |_| true)? {
+                if !parts.iter().any(|parts| parts.contains(&path)) {
+                    fs_err::remove_file(&path).map_err(IndexError::io(&path))?;
+                }
             }
-        }
-        Ok(())
-    }
-
-    /// Names the number of partitions and removes what other numbers left.
-    pub(super) fn finish(&self, parts: &[Vec<PathBuf>]) -> Result<(), IndexError> {
-        if !self.is_repartitioned() {
-            return Ok(());
+            if entries(&folder, |_| true)?.is_empty() {
+                fs_err::remove_dir(&folder).map_err(IndexError::io(&folder))?;
+            }
         }
         let path = layout_file(&self.store);
-        let layout = LayoutFile { partitions: self.partitions };
-        let text = serde_json::to_vec(&layout)
-            .map_err(|source| IndexError::Io { path: path.clone(), source: source.into() })?;
         super::create_parent(&path)?;
-        for (partition, parts) in (0..).zip(parts) {
-            self.remove_others(partition, parts)?;
-        }
-        for folder in self.partition_folders()? {
-            if !(0..self.partitions).any(|partition| self.store.embeddings_folder(partition) == folder) {
-                fs_err::remove_dir_all(&folder).map_err(IndexError::io(&folder))?;
-            }
-        }
-        Ok(schemas::durable::write_durably(&path, &text)?)
+        let text = format!("{{\"partitions\":{}}}\n", self.partitions);
+        Ok(schemas::durable::write_durably(&path, text.as_bytes())?)
     }
 
     fn partition_folders(&self) -> Result<Vec<PathBuf>, IndexError> {
@@ -102,16 +91,6 @@ impl EmbeddingsLayout {
 
 fn layout_file(store: &Store) -> PathBuf {
     store.folder().join("embeddings").join(LAYOUT_FILE)
-}
-
-fn parts_in(folder: &Path) -> Result<Vec<PathBuf>, IndexError> {
-    let mut parts = entries(folder, |name| name.starts_with("part-") && name.ends_with(".parquet"))?;
-    parts.sort_by_key(|path| part_number(path));
-    Ok(parts)
-}
-
-fn part_number(path: &Path) -> Option<u32> {
-    path.file_stem()?.to_str()?.strip_prefix("part-")?.parse().ok()
 }
 
 /// Entries of a folder by name, sorted; none where the folder is not there.

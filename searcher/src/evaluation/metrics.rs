@@ -67,14 +67,14 @@ impl Metrics {
             judged_at_10: ratio(judged, shown),
             recall_at_100: ratio(relevant.iter().filter(|place| **place < LONG).count(), relevant_count),
             mrr_at_10: relevant.first().filter(|place| **place < SHORT).map_or(0.0, |place| ratio(1, place + 1)),
-            map: if relevant_count == 0 { 0.0 } else { precisions.sum::<f64>() / relevant_count as f64 },
+            map: if relevant_count == 0 { 0.0 } else { sum(precisions) / relevant_count as f64 },
         }
     }
 
     /// The mean of each measure; zeros for no list.
     #[must_use]
     pub fn mean(lists: &[Metrics]) -> Metrics {
-        let mean = |measure: fn(&Metrics) -> f64| lists.iter().map(measure).sum::<f64>() / lists.len().max(1) as f64;
+        let mean = |measure: fn(&Metrics) -> f64| sum(lists.iter().map(measure)) / lists.len().max(1) as f64;
         Metrics {
             ndcg_at_10: mean(|metrics| metrics.ndcg_at_10),
             judged_ndcg_at_10: mean(|metrics| metrics.judged_ndcg_at_10),
@@ -135,7 +135,12 @@ fn ndcg(grades: &[Option<i64>], judgments: &Judgments) -> f64 {
 
 fn discounted_gain(grades: impl Iterator<Item = i64>) -> f64 {
     let discounted = |(rank, grade): (u32, i64)| grade.max(0) as f64 / f64::from(rank + 1).log2();
-    (1u32..).zip(grades.take(SHORT)).map(discounted).sum()
+    sum((1u32..).zip(grades.take(SHORT)).map(discounted))
+}
+
+/// The sum from 0 up: the standard library's sum of nothing is −0, which would be shown.
+fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |sum, value| sum + value)
 }
 
 #[cfg(test)]
@@ -164,6 +169,8 @@ mod tests {
         let judged_only = Metrics { judged_at_10: 1.0, ..Metrics::default() };
         assert_eq!(Metrics::of(&["a"], &judgments(&[("a", 0)])), judged_only);
         assert_eq!(Metrics::mean(&[]), Metrics::default());
+        let nothing = Metrics::of(&[], &judgments(&[("a", 1)])).named();
+        assert!(nothing.iter().all(|(_, value)| value.is_sign_positive()));
         assert!(!has_relevant(&judgments(&[("a", 0), ("b", -1)])));
     }
 

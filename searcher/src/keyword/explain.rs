@@ -47,6 +47,10 @@ impl KeywordIndex {
     /// # Errors
     /// When the index cannot be read.
     pub fn explain(&self, query: &KeywordQuery, row: Row) -> Result<Vec<TermExplanation>, SearchError> {
+        self.no_panic(|| self.parts(query, row))
+    }
+
+    fn parts(&self, query: &KeywordQuery, row: Row) -> Result<Vec<TermExplanation>, SearchError> {
         let mut explanations = Vec::new();
         for mut cursor in self.cursors(query)? {
             let mut frequency = 0.0;

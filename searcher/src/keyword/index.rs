@@ -9,12 +9,13 @@ use schemas::Row;
 use schemas::manifest::{AnalyzerKind, KeywordManifest};
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TERMINATED, TantivyError, Term};
+use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TantivyError, Term};
 
 use super::bm25f::{self, FieldCursor, TermCursor};
 use super::directory::ReadOnlyDirectory;
+use super::guard;
 use super::layout::{self, ID_FIELD, ROW_FIELD, Statistics};
-use super::query::{self, KeywordQuery, MAX_QUERY_TERMS, QueryTerm};
+use super::query::{self, KeywordQuery, MAX_QUERY_TERMS, QueryTerm, Word};
 use super::tokenizer;
 use crate::error::SearchError;
 
@@ -54,7 +55,7 @@ impl KeywordIndex {
     /// # Errors
     /// When files are missing, damaged, or do not fit the manifest.
     pub fn open(folder: &Path, manifest: &KeywordManifest) -> Result<KeywordIndex, SearchError> {
-        guarded(folder, || {
+        guard::no_panic(folder, || {
             KeywordIndex::try_open(folder, manifest)
                 .map_err(|source| SearchError::Keyword { path: folder.to_owned(), source })
         })
@@ -132,29 +133,37 @@ impl KeywordIndex {
     /// # Errors
     /// When the index cannot be read.
     pub fn analyze(&self, texts: &[(&str, f32)]) -> Result<KeywordQuery, SearchError> {
-        let mut terms = Vec::new();
-        for (word, weight) in query::words(texts, &self.analyzers) {
-            let mut fields = Vec::new();
-            let mut text = None;
-            for (number, field) in self.fields.iter().enumerate() {
-                let Some(form) = &word.forms[field.analyzer] else { continue };
-                let term = Term::from_field_text(field.field, form);
-                if let Some(info) = field.postings.get_term_info(&term).map_err(|error| self.error(error))? {
-                    text.get_or_insert_with(|| form.clone());
-                    fields.push((number, info));
+        let words = query::words(texts, &self.analyzers);
+        self.no_panic(|| {
+            let mut terms = Vec::new();
+            for (word, weight) in &words {
+                terms.extend(self.look_up(word, *weight)?);
+                if terms.len() == MAX_QUERY_TERMS {
+                    break;
                 }
             }
-            let (Some(text), Some(found)) = (text, fields.iter().map(|(_, info)| info.doc_freq).max()) else {
-                continue;
-            };
-            let document_frequency = u64::from(found);
-            let idf = bm25f::idf(self.row_count, document_frequency);
-            terms.push(QueryTerm { text, weight, document_frequency, idf, fields });
-            if terms.len() == MAX_QUERY_TERMS {
-                break;
+            Ok(KeywordQuery { terms })
+        })
+    }
+
+    /// A word of the query as a term of the index, if a field has it.
+    fn look_up(&self, word: &Word, weight: f32) -> Result<Option<QueryTerm>, SearchError> {
+        let mut fields = Vec::new();
+        let mut text = None;
+        for (number, field) in self.fields.iter().enumerate() {
+            let Some(form) = &word.forms[field.analyzer] else { continue };
+            let term = Term::from_field_text(field.field, form);
+            if let Some(info) = field.postings.get_term_info(&term).map_err(|error| self.error(error))? {
+                text.get_or_insert_with(|| form.clone());
+                fields.push((number, info));
             }
         }
-        Ok(KeywordQuery { terms })
+        let (Some(text), Some(found)) = (text, fields.iter().map(|(_, info)| info.doc_freq).max()) else {
+            return Ok(None);
+        };
+        let document_frequency = u64::from(found);
+        let idf = bm25f::idf(self.row_count, document_frequency);
+        Ok(Some(QueryTerm { text, weight, document_frequency, idf, fields }))
     }
 
     /// The row of an item id.
@@ -164,8 +173,10 @@ impl KeywordIndex {
     pub fn row_of(&self, id: &str) -> Result<Option<Row>, SearchError> {
         let Some((field, postings)) = &self.ids else { return Ok(None) };
         let term = Term::from_field_text(*field, id);
-        let found = postings.read_postings(&term, IndexRecordOption::Basic).map_err(|error| self.error(error))?;
-        Ok(found.map(|postings| postings.doc()).filter(|row| *row != TERMINATED))
+        self.no_panic(|| {
+            let found = postings.read_postings(&term, IndexRecordOption::Basic).map_err(|error| self.error(error))?;
+            Ok(found.map(|postings| postings.doc()).filter(|row| u64::from(*row) < self.row_count))
+        })
     }
 
     /// Cursors at the start of the postings of a query's terms.
@@ -184,6 +195,11 @@ impl KeywordIndex {
             cursors.push(TermCursor { term, weight: query_term.weight * query_term.idf, fields });
         }
         Ok(cursors)
+    }
+
+    /// Runs what reads the index; see [`guard`].
+    pub(super) fn no_panic<T>(&self, read: impl FnOnce() -> Result<T, SearchError>) -> Result<T, SearchError> {
+        guard::no_panic(&self.folder, read)
     }
 
     fn error(&self, source: impl Into<TantivyError>) -> SearchError {

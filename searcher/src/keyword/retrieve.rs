@@ -32,6 +32,10 @@ impl KeywordIndex {
         rows: Option<&RowSet>,
         depth: usize,
     ) -> Result<Vec<Candidate>, SearchError> {
+        self.no_panic(|| self.walk(query, rows, depth))
+    }
+
+    fn walk(&self, query: &KeywordQuery, rows: Option<&RowSet>, depth: usize) -> Result<Vec<Candidate>, SearchError> {
         let mut cursors = self.cursors(query)?;
         let mut top = TopRows::new(depth);
         let postings: u64 =
@@ -62,8 +66,10 @@ impl KeywordIndex {
     /// When the index cannot be read.
     pub fn score_rows(&self, query: &KeywordQuery, rows: &[Row]) -> Result<Vec<f32>, SearchError> {
         debug_assert!(rows.is_sorted(), "rows must be ascending");
-        let mut cursors = self.cursors(query)?;
-        Ok(rows.iter().map(|row| bm25f::score_row(&mut cursors, self.k1, *row).unwrap_or(0.0)).collect())
+        self.no_panic(|| {
+            let mut cursors = self.cursors(query)?;
+            Ok(rows.iter().map(|row| bm25f::score_row(&mut cursors, self.k1, *row).unwrap_or(0.0)).collect())
+        })
     }
 }
 
