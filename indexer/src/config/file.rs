@@ -161,7 +161,7 @@ impl ConfigFile {
             (None, Some(path)) => folder.join(path),
             (None, None) => return Err(value("store.path", "missing; set it, or give `--store DIR`")),
         };
-        let (catalog, keyword) = catalog(self.catalog, self.keyword, folder, overrides)?;
+        let (catalog, keyword) = catalog(self.catalog, &self.keyword, folder, overrides)?;
         Ok(IndexConfig {
             store,
             catalog,
@@ -178,7 +178,7 @@ impl ConfigFile {
 
 fn catalog(
     section: CatalogSection,
-    keyword: KeywordSection,
+    keyword: &KeywordSection,
     folder: &Path,
     overrides: &Overrides,
 ) -> Result<(CatalogConfig, KeywordManifest), IndexError> {
@@ -371,7 +371,7 @@ fn share(key: &str, given: Option<f64>, default: f64) -> Result<f64, IndexError>
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(value(key, "must be between 0 and 1")) }
 }
 
-fn at_least<N: PartialOrd + std::fmt::Display>(key: &str, number: N, least: N) -> Result<N, IndexError> {
+fn at_least<N: PartialOrd + std::fmt::Display + Copy>(key: &str, number: N, least: N) -> Result<N, IndexError> {
     if number >= least { Ok(number) } else { Err(value(key, &format!("must be at least {least}"))) }
 }
 
