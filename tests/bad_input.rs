@@ -137,13 +137,36 @@ fn an_empty_catalog_is_refused_and_costs_neither_snapshot_nor_embeddings() {
 fn a_catalog_that_is_not_there_or_lacks_a_column_is_an_error_that_says_so() {
     let folder = Folder::new();
     folder.config("none.jsonl", "");
-    folder.run().expect_code(2).expect_stderr(&["none.jsonl"]);
+    let failed = folder.run().expect_code(2).expect_stderr(&["none.jsonl"]).json();
+    assert_eq!(failed["outcome"], "failed");
+    assert!(failed["error"].as_str().unwrap().contains("none.jsonl"), "{failed}");
     folder.write("items.csv", "id,title\na,tea pot\n");
     folder.config("items.csv", "description = 'text'\n");
     folder.run().expect_code(2).expect_stderr(&["text", "title"]);
     folder.write("items.xml", "<items/>");
     folder.config("items.xml", "");
     folder.run().expect_code(2).expect_stderr(&["items.xml"]);
+}
+
+/// The catalog of the test below as Parquet.
+fn write_parquet(path: &std::path::Path) {
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
+    use std::sync::Arc;
+    let mut tags = ListBuilder::new(StringBuilder::new());
+    tags.append_value([Some("tea"), Some("kitchen")]);
+    let columns: [(&str, ArrayRef); 6] = [
+        ("id", Arc::new(Int64Array::from(vec![1]))),
+        ("title", Arc::new(StringArray::from(vec!["kettle, red"]))),
+        ("description", Arc::new(StringArray::from(vec!["two\nlines"]))),
+        ("image", Arc::new(StringArray::from(vec![None::<&str>]))),
+        ("price", Arc::new(Float64Array::from(vec![9.5]))),
+        ("tags", Arc::new(tags.finish())),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
 }
 
 #[test]
@@ -159,17 +182,17 @@ fn csv_and_parquet_catalogs_give_the_same_items_as_json_lines() {
         json!({"id": 1, "title": "kettle, red", "description": "two\nlines", "price": 9.5, "tags": ["tea", "kitchen"]})
             .to_string(),
     );
+    write_parquet(&folder.path("items.parquet"));
     let mut results = Vec::new();
-    for catalog in ["items.csv", "items.jsonl"] {
+    for catalog in ["items.csv", "items.jsonl", "items.parquet"] {
         folder.config(catalog, fields);
         folder.publish();
-        let mut result = folder.search(&["tea", "--mode", "keyword", "--json"]).expect_code(0).json();
-        result["took_ms"] = Value::Null;
-        results.push(result);
+        results.push(folder.search(&["tea", "--mode", "keyword", "--json"]).expect_code(0).json()["hits"].clone());
     }
-    assert_eq!(results[0]["hits"], results[1]["hits"]);
-    assert_eq!(results[0]["hits"][0]["price"], 9.5);
-    assert_eq!(results[0]["hits"][0]["tags"], json!(["tea", "kitchen"]));
+    assert_eq!(results[0], results[1]);
+    assert_eq!(results[0], results[2]);
+    assert_eq!(results[0][0]["price"], 9.5);
+    assert_eq!(results[0][0]["tags"], json!(["tea", "kitchen"]));
 }
 
 #[test]

@@ -19,7 +19,10 @@ pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Resu
     let overrides = Overrides { store: arguments.store.clone(), catalog: arguments.catalog.clone(), set };
     let config = IndexConfig::read(&arguments.config, &overrides)?;
     let stop = stop_on_signals()?;
-    let report = indexer::run(&config, &RunContext { progress: &StageBars::new(bars), stop })?;
+    let report = match indexer::run(&config, &RunContext { progress: &StageBars::new(bars), stop }) {
+        Ok(report) => report,
+        Err(error) => return Err(report_failure(arguments, error.into())),
+    };
     if let Some(path) = &arguments.report {
         fs_err::write(path, report.to_json()).context("the snapshot is done, but the report cannot be written")?;
     }
@@ -28,6 +31,20 @@ pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Resu
         RunOutcome::Published => ExitCode::SUCCESS,
         RunOutcome::Refused => ExitCode::from(1),
     })
+}
+
+/// Puts a failed run where its report is looked for, so that nobody takes the last night's report for this one's.
+fn report_failure(arguments: &RunArguments, error: anyhow::Error) -> anyhow::Error {
+    let report = serde_json::json!({ "outcome": "failed", "error": format!("{error:#}") }).to_string() + "\n";
+    let written = match &arguments.report {
+        Some(path) => fs_err::write(path, &report).map_err(anyhow::Error::from),
+        None => Ok(()),
+    };
+    let printed = if arguments.json { crate::print(&report) } else { Ok(()) };
+    match written.and(printed) {
+        Ok(()) => error,
+        Err(also) => error.context(format!("the report cannot be written either ({also:#})")),
+    }
 }
 
 /// The first SIGTERM or Ctrl-C asks the run to stop; the second ends the process at once.
