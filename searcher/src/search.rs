@@ -1,4 +1,4 @@
-//! The query flow, readable in [`Searcher::answer`]. Owns the order of the steps and what each retriever is asked; not
+//! The query flow, readable in `Searcher::answer`. Owns the order of the steps and what each retriever is asked; not
 //! how a step works. Invariants: scores and totals depend on the snapshot and on what the query asks for alone, never
 //! on `limit` and `offset`; pages put together are the one list; equal scores come in row order.
 //!
