@@ -4,8 +4,8 @@
 //! query after the other on one thread; the first round is not counted. Models are not part of it. p50, p99 and the number of
 //! hits, which proves that work was done.
 //!
-//! **On what.** A store of your choice and a queries file (`qid<TAB>text`); the README's figures are of chorus. No seed: the
-//! queries are asked in the file's order, ten rounds.
+//! **On what.** A store of your choice and a queries file (`qid<TAB>text`). No seed: the queries are asked in the file's
+//! order, ten rounds.
 //!
 //! ```text
 //! cargo bench --bench query -- STORE QUERIES.tsv
