@@ -12,7 +12,7 @@ mod searches;
 
 pub use graph::{Graph, MAX_CONCURRENT_SEARCHES};
 pub use graph_writer::GraphWriter;
-pub use retrieve::{EXACT_SCAN_ROWS, EXACT_SCAN_SHARE, GRAPH_OVERSAMPLING, retrieve};
+pub use retrieve::{EXACT_SCAN_ROWS, EXACT_SCAN_SHARE, GRAPH_OVERSAMPLING, MIN_GRAPH_ROWS, retrieve};
 pub use scorer::{ModalityExplanation, QueryEmbeddings, VectorScorer};
 
 /// File name of the graph in a snapshot.

@@ -19,6 +19,9 @@ pub const EXACT_SCAN_SHARE: f64 = 0.1;
 /// lacks some: the graph's order is then only near to the exact one.
 pub const GRAPH_OVERSAMPLING: usize = 4;
 
+/// Rows taken from the graph at least, so that a small depth does not mean a narrow beam.
+pub const MIN_GRAPH_ROWS: usize = 256;
+
 /// The best `depth` rows by exact vector score, among `rows` where given: all of them where they are few, else the ones
 /// that the graph finds. `fusion` must be the one that the graph was built with.
 ///
@@ -44,7 +47,7 @@ pub fn retrieve(
     let is_exact = fusion.is_exact_for(&scorer.query.embeddings, &scorer.query.weights);
     let wanted = if is_exact { depth } else { depth.saturating_mul(GRAPH_OVERSAMPLING) };
     let mut top = TopRows::new(depth);
-    for (row, _) in graph.nearest(&query, rows, wanted)? {
+    for (row, _) in graph.nearest(&query, rows, wanted.max(MIN_GRAPH_ROWS))? {
         if let Some(score) = scorer.score(row)? {
             top.offer(row, score);
         }

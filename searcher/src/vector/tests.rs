@@ -71,8 +71,8 @@ impl Fixture {
         for row in 0..rows {
             let centre = &centres[(seeded.next() % 50) as usize];
             let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect::<Vec<_>>();
-            let title = halves(seeded.direction(centre, 0.2));
-            let image = halves(seeded.direction(centre, 0.2));
+            let title = halves(seeded.direction(centre, 0.3));
+            let image = halves(seeded.direction(centre, 0.3));
             let embeddings =
                 [(row % 100 != 99).then_some(&title[..]), (row % 7 != 6 && row % 100 != 99).then_some(&image[..])];
             writer.write(&embeddings).unwrap();
@@ -97,7 +97,7 @@ impl Fixture {
         let queries = (0..100)
             .map(|number| {
                 let centre = &centres[number % 50];
-                let mut embedding = || Some(seeded.direction(centre, 0.2));
+                let mut embedding = || Some(seeded.direction(centre, 0.3));
                 QueryEmbeddings { embeddings: vec![embedding(), embedding()], weights: WEIGHTS.to_vec() }
             })
             .collect();
