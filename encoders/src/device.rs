@@ -90,12 +90,13 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// The tensor type of a number type.
-pub(crate) fn tensor_dtype(dtype: Dtype) -> DType {
+/// The tensor type of a number type on a device. On the CPU tensors are f32: where bfloat16 is asked for, matrix
+/// products round their factors by themselves, and f16 would only be slower than f32.
+pub(crate) fn tensor_dtype(dtype: Dtype, device: &Device) -> DType {
     match dtype {
-        Dtype::F32 => DType::F32,
-        Dtype::F16 => DType::F16,
-        Dtype::Bf16 => DType::BF16,
+        Dtype::F16 if !device.is_cpu() => DType::F16,
+        Dtype::Bf16 if !device.is_cpu() => DType::BF16,
+        Dtype::F32 | Dtype::F16 | Dtype::Bf16 => DType::F32,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::picture::settings::{PictureSettings, Size};
 use crate::picture::transform::transform;
 use crate::text_loading::DEFAULT_PROJECTION;
 use crate::tower::image::{CHANNELS, ImageTower, PatchGrid};
-use crate::tower::settings::{CLIP_VISION_DEFAULTS, SIGLIP_DEFAULTS, TowerSettings, tower_section};
+use crate::tower::settings::{CLIP_VISION_DEFAULTS, Products, SIGLIP_DEFAULTS, TowerSettings, tower_section};
 
 /// Largest picture file that is decoded, in bytes.
 pub const DEFAULT_MAX_IMAGE_BYTES: u64 = 20 << 20;
@@ -79,8 +79,10 @@ impl ImageEncoder {
                 return Err(EncoderError::NoSuchTower { name: checkpoint.name().to_owned(), tower: "image" });
             }
         };
+        let device = device.resolve()?;
+        let products = Products::of(dtype, &device);
         let vision = tower_section(&model.config, "vision_config")?;
-        let sizes = TowerSettings::read(&vision, defaults)?;
+        let sizes = TowerSettings::read(&vision, defaults, products)?;
         let grid = grid(&vision, patch)?;
         let settings = PictureSettings::read(&model.folder, model.family)?;
         let expected = Size { width: grid.picture, height: grid.picture };
@@ -89,9 +91,8 @@ impl ImageEncoder {
             return Err(vision.error(format!("the preprocessor makes {got}, the tower takes {expected:?}")));
         }
 
-        let device = device.resolve()?;
         let failed = EncoderError::tensor(checkpoint.name());
-        let weights = Weights::open(&model.folder)?.builder(tensor_dtype(dtype), &device);
+        let weights = Weights::open(&model.folder)?.builder(tensor_dtype(dtype, &device), &device);
         let tower = if model.family == Family::Siglip {
             if !vision.flag("vision_use_head")?.unwrap_or(true) {
                 return Err(vision.error("an image tower without its pooling head gives no embedding"));

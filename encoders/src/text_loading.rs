@@ -13,7 +13,9 @@ use crate::json::Section;
 use crate::model_folder::{Family, ModelFolder};
 use crate::tokenizer::{TextTokenizer, TokenizerFiles, TokenizerSettings};
 use crate::tower::layers::Linear;
-use crate::tower::settings::{BERT_DEFAULTS, CLIP_TEXT_DEFAULTS, SIGLIP_DEFAULTS, TowerSettings, tower_section};
+use crate::tower::settings::{
+    BERT_DEFAULTS, CLIP_TEXT_DEFAULTS, Products, SIGLIP_DEFAULTS, TowerSettings, tower_section,
+};
 use crate::tower::text::{EndOfSequence, MaskedPadding, Positions, TextTower};
 use crate::tower::text_families::{BertVariant, bert_prefix};
 
@@ -40,21 +42,22 @@ pub(crate) fn load(checkpoint: &Checkpoint, device: &Device, dtype: Dtype) -> Re
     let files = TokenizerFiles::read(&model.folder, checkpoint.name())?;
     let weights = Weights::open(&model.folder)?;
     let prefix = bert_prefix(|name| weights.contains(name)).unwrap_or_default();
-    let weights = weights.builder(tensor_dtype(dtype), device);
+    let weights = weights.builder(tensor_dtype(dtype, device), device);
     let failed = EncoderError::tensor(checkpoint.name());
     let config = &model.config;
+    let products = Products::of(dtype, device);
 
     let (architecture, mut tower, padding, usual_length) = match model.family {
         Family::Bert | Family::Roberta => {
             let variant = bert_variant(checkpoint.name(), &model)?;
-            let settings = TowerSettings::read(config, BERT_DEFAULTS)?;
+            let settings = TowerSettings::read(config, BERT_DEFAULTS, products)?;
             let tower = TextTower::bert(&settings, variant, &with_prefix(&weights, prefix)).map_err(&failed)?;
             let architecture = if model.family == Family::Bert { Architecture::Bert } else { Architecture::XlmRoberta };
             (architecture, tower, None, usize::MAX)
         }
         Family::Clip => {
             let text = tower_section(config, "text_config")?;
-            let settings = TowerSettings::read(&text, CLIP_TEXT_DEFAULTS)?;
+            let settings = TowerSettings::read(&text, CLIP_TEXT_DEFAULTS, products)?;
             let end = match text.count("eos_token_id")?.unwrap_or(CLIP_DEFAULT_END_OF_SEQUENCE) {
                 CLIP_LEGACY_END_OF_SEQUENCE => EndOfSequence::HighestId,
                 id => EndOfSequence::First(u32::try_from(id).unwrap_or(u32::MAX)),
@@ -65,7 +68,7 @@ pub(crate) fn load(checkpoint: &Checkpoint, device: &Device, dtype: Dtype) -> Re
         }
         Family::Siglip => {
             let text = tower_section(config, "text_config")?;
-            let settings = TowerSettings::read(&text, SIGLIP_DEFAULTS)?;
+            let settings = TowerSettings::read(&text, SIGLIP_DEFAULTS, products)?;
             let padding = siglip_padding(&files, &text)?;
             let masked = files.masks_padding().then(|| MaskedPadding {
                 padding,
@@ -76,14 +79,14 @@ pub(crate) fn load(checkpoint: &Checkpoint, device: &Device, dtype: Dtype) -> Re
             (Architecture::SiglipText, tower, Some(padding), usize::MAX)
         }
         Family::ChineseClip => {
-            let settings = TowerSettings::read(&tower_section(config, "text_config")?, BERT_DEFAULTS)?;
+            let settings = TowerSettings::read(&tower_section(config, "text_config")?, BERT_DEFAULTS, products)?;
             let projection = config.count("projection_dim")?.unwrap_or(DEFAULT_PROJECTION);
             let tower = TextTower::chinese_clip(&settings, projection, &weights).map_err(&failed)?;
             (Architecture::ChineseClipText, tower, None, CHINESE_CLIP_TEXT_LENGTH)
         }
     };
     for dense in &model.dense {
-        let weights = Weights::open(&dense.folder)?.builder(tensor_dtype(dtype), device);
+        let weights = Weights::open(&dense.folder)?.builder(tensor_dtype(dtype, device), device);
         let linear = Linear::read_projection(dense.inputs, dense.outputs, &weights.pp("linear")).map_err(&failed)?;
         tower.push_projection(linear, dense.activation);
     }

@@ -4,7 +4,10 @@
 //! sequences beside it, and no mask brings −∞ into half precision.
 
 mod attention;
+mod bf16;
+mod bf16_kernel;
 mod block;
+mod cpu_attention;
 mod cpu_kernels;
 mod fused;
 pub(crate) mod image;

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::fused::softmax;
+use super::fused::{self, softmax};
 use super::packed::{Packed, Run};
 
 /// What the causal mask adds to forbidden scores: e to this power is 0 in every number type, and unlike −∞ it is finite
@@ -31,6 +31,9 @@ impl Visibility {
 /// Attention of every sequence to itself. `qkv` is `[tokens, 3 · hidden]` with queries already divided by √head size;
 /// the result is `[tokens, hidden]`.
 pub(crate) fn self_attention(qkv: &Tensor, packed: &Packed, heads: usize, visibility: &Visibility) -> Result<Tensor> {
+    if fused::is_fused(qkv) {
+        return fused::self_attention(qkv, packed, heads, matches!(visibility, Visibility::Causal(_)));
+    }
     let mut parts = Vec::with_capacity(packed.runs().len());
     for run in packed.runs() {
         parts.push(run_attention(qkv, run, heads, visibility)?);

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::attention::{Visibility, self_attention};
-use super::layers::{Activation, LayerNorm, Linear};
+use super::layers::{FeedForward, LayerNorm, Linear};
 use super::packed::Packed;
 use super::settings::TowerSettings;
 
@@ -86,11 +86,12 @@ impl Block {
         let square = |name: &str| Linear::read(hidden, hidden, &weights.pp(name));
         let norm = |name: &str| LayerNorm::read(hidden, settings.epsilon, &weights.pp(name));
         let queries = square(family.queries)?.scaled(query_scale(settings))?;
+        let queries_keys_values = Linear::side_by_side(&[queries, square(family.keys)?, square(family.values)?])?;
         Ok(Block {
             heads: settings.heads,
             norm_place: family.norm_place,
-            queries_keys_values: Linear::side_by_side(&[queries, square(family.keys)?, square(family.values)?])?,
-            attention_output: square(family.attention_output)?,
+            queries_keys_values: queries_keys_values.with_products(settings.products)?,
+            attention_output: square(family.attention_output)?.with_products(settings.products)?,
             attention_norm: norm(family.attention_norm)?,
             feed_forward: FeedForward::read(settings, &weights.pp(family.widen), &weights.pp(family.narrow))?,
             feed_forward_norm: norm(family.feed_forward_norm)?,
@@ -120,32 +121,4 @@ impl Block {
 /// What queries are multiplied by: 1 / √head size.
 pub(crate) fn query_scale(settings: &TowerSettings) -> f64 {
     ((settings.hidden / settings.heads) as f64).sqrt().recip()
-}
-
-/// The feed-forward part: wider, activation, narrower.
-#[derive(Clone, Debug)]
-pub(crate) struct FeedForward {
-    widen: Linear,
-    activation: Activation,
-    narrow: Linear,
-}
-
-impl FeedForward {
-    /// Reads its two linear maps.
-    pub(crate) fn read(
-        settings: &TowerSettings,
-        widen: &VarBuilder<'_>,
-        narrow: &VarBuilder<'_>,
-    ) -> Result<FeedForward> {
-        Ok(FeedForward {
-            widen: Linear::read(settings.hidden, settings.intermediate, widen)?,
-            activation: settings.activation,
-            narrow: Linear::read(settings.intermediate, settings.hidden, narrow)?,
-        })
-    }
-
-    /// Applies it to every row and adds the result to the residual.
-    pub(crate) fn forward_onto(&self, residual: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        self.narrow.forward_onto(residual, &self.widen.forward_activated(rows, self.activation)?)
-    }
 }

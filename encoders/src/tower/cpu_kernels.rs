@@ -1,6 +1,7 @@
 //! The arithmetic of activations, softmax and layer norm on slices of f32. Owns the approximations; `fused` applies them
 //! to tensors. Written so that the compiler turns the loops into vector instructions: no calls, no branches, sums in
-//! [`LANES`] parts. Invariant: results are within a few units in the last place of f32, and NaN stays NaN.
+//! [`LANES`] parts; pulp compiles each loop once for every instruction set and chooses at run time. Invariant: results
+//! are within a few units in the last place of f32, and NaN stays NaN.
 
 use super::layers::Activation;
 
@@ -9,63 +10,114 @@ const LANES: usize = 16;
 
 /// Adds a row of biases to each row, then applies an activation.
 pub(super) fn add_bias_activate(rows: &mut [f32], bias: &[f32], activation: Activation) {
-    for row in rows.chunks_exact_mut(bias.len()) {
-        row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-        match activation {
-            Activation::Gelu => row.iter_mut().for_each(|value| *value = gelu(*value)),
-            Activation::GeluTanh => row.iter_mut().for_each(|value| *value = gelu_tanh(*value)),
-            Activation::QuickGelu => row.iter_mut().for_each(|value| *value = quick_gelu(*value)),
-            Activation::Relu => row.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value }),
-            Activation::Tanh => row.iter_mut().for_each(|value| *value = tanh(*value)),
-            Activation::Identity => {}
-        }
+    // One loop for each activation: a choice inside would keep the compiler from making vector instructions.
+    match activation {
+        Activation::Gelu => add_bias_map(rows, bias, gelu),
+        Activation::GeluTanh => add_bias_map(rows, bias, gelu_tanh),
+        Activation::QuickGelu => add_bias_map(rows, bias, quick_gelu),
+        Activation::Relu => add_bias_map(rows, bias, |value| if value < 0.0 { 0.0 } else { value }),
+        Activation::Tanh => add_bias_map(rows, bias, tanh),
+        Activation::Identity => add_bias_map(rows, bias, |value| value),
     }
+}
+
+fn add_bias_map(rows: &mut [f32], bias: &[f32], map: impl Fn(f32) -> f32 + Copy) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(bias.len()) {
+                for (value, bias) in row.iter_mut().zip(bias) {
+                    *value = map(*value + bias);
+                }
+            }
+        },
+    );
 }
 
 /// Adds a row of biases to each row, and another matrix.
 pub(super) fn add_bias_and_rows(rows: &mut [f32], bias: &[f32], other: &[f32]) {
-    for (row, other) in rows.chunks_exact_mut(bias.len()).zip(other.chunks_exact(bias.len())) {
-        for ((value, bias), other) in row.iter_mut().zip(bias).zip(other) {
-            *value += bias + other;
-        }
-    }
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (row, other) in rows.chunks_exact_mut(bias.len()).zip(other.chunks_exact(bias.len())) {
+                for ((value, bias), other) in row.iter_mut().zip(bias).zip(other) {
+                    *value += bias + other;
+                }
+            }
+        },
+    );
 }
 
 /// Softmax of each row of a length.
 pub(super) fn softmax(rows: &mut [f32], length: usize) {
-    for row in rows.chunks_exact_mut(length) {
-        let largest = fold(row, f32::NEG_INFINITY, |left, right| if left < right { right } else { left });
-        row.iter_mut().for_each(|value| *value = exp_of_negative(*value - largest));
-        let scale = sum(row).recip();
-        row.iter_mut().for_each(|value| *value *= scale);
-    }
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(length) {
+                let scale = exponentials(row).recip();
+                row.iter_mut().for_each(|value| *value *= scale);
+            }
+        },
+    );
+}
+
+/// Replaces values by their exponentials, the largest by 1; returns their sum. To be inlined where instruction sets have
+/// been chosen.
+#[inline(always)]
+pub(super) fn exponentials(row: &mut [f32]) -> f32 {
+    let largest = fold(row, f32::NEG_INFINITY, |left, right| if left < right { right } else { left });
+    row.iter_mut().for_each(|value| *value = exp_of_negative(*value - largest));
+    fold(row, 0.0, |left, right| left + right)
 }
 
 /// Layer norm of each row into `output`.
 pub(super) fn layer_norm(rows: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, output: &mut [f32]) {
     let length = weight.len();
-    for (row, output) in rows.chunks_exact(length).zip(output.chunks_exact_mut(length)) {
-        let mean = sum(row) / length as f32;
-        // Two passes: subtracting the mean first keeps the digits that the textbook formula of one pass loses.
-        output.iter_mut().zip(row).for_each(|(output, value)| *output = value - mean);
-        let variance = sum_of_squares(output) / length as f32;
-        let scale = (variance + epsilon).sqrt().recip();
-        for ((output, weight), bias) in output.iter_mut().zip(weight).zip(bias) {
-            *output = *output * scale * weight + bias;
-        }
-    }
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (row, output) in rows.chunks_exact(length).zip(output.chunks_exact_mut(length)) {
+                let mean = fold(row, 0.0, |left, right| left + right) / length as f32;
+                // Two passes: subtracting the mean first keeps the digits that the textbook formula of one pass loses.
+                output.iter_mut().zip(row).for_each(|(output, value)| *output = value - mean);
+                let variance = sum_of_squares(output) / length as f32;
+                let scale = (variance + epsilon).sqrt().recip();
+                for ((output, weight), bias) in output.iter_mut().zip(weight).zip(bias) {
+                    *output = *output * scale * weight + bias;
+                }
+            }
+        },
+    );
 }
 
+/// Rounds to the bits of bfloat16, to even where two are equally near; NaN stays NaN.
+pub(super) fn round_to_bf16(values: &[f32], rounded: &mut [u16]) {
+    const QUIET_NAN: u16 = 0x7FC0;
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (rounded, value) in rounded.iter_mut().zip(values) {
+                let bits = value.to_bits();
+                let nearest = (bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16) as u16;
+                *rounded = if value.is_nan() { QUIET_NAN } else { nearest };
+            }
+        },
+    );
+}
+
+#[inline(always)]
 fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
+#[inline(always)]
 fn gelu_tanh(x: f32) -> f32 {
     // √(2/π)
     const SCALE: f32 = 0.797_884_6;
     0.5 * x * (1.0 + tanh(SCALE * x * (1.0 + 0.044_715 * x * x)))
 }
 
+#[inline(always)]
 fn quick_gelu(x: f32) -> f32 {
     // sigmoid(y) = (1 + tanh(y / 2)) / 2
     0.5 * x * (1.0 + tanh(0.851 * x))
@@ -73,6 +125,7 @@ fn quick_gelu(x: f32) -> f32 {
 
 /// The error function by the rational approximation of Eigen (coefficients of `generic_fast_erf_float`),
 /// within 3.3e-7.
+#[inline(always)]
 fn erf(x: f32) -> f32 {
     const NUMERATOR: [f32; 7] = [
         -2.726_142_3e-10,
@@ -90,6 +143,7 @@ fn erf(x: f32) -> f32 {
 }
 
 /// The hyperbolic tangent by the rational approximation of Eigen (coefficients of `generic_fast_tanh_float`), within 2.8e-7.
+#[inline(always)]
 fn tanh(x: f32) -> f32 {
     const NUMERATOR: [f32; 7] = [
         -2.760_768_4e-16,
@@ -107,6 +161,7 @@ fn tanh(x: f32) -> f32 {
 
 /// e to a power that is not positive, by the polynomial of Cephes (`expf`), within 2 units in the last place; 0 takes the
 /// place of numbers below 2⁻¹²⁵.
+#[inline(always)]
 fn exp_of_negative(x: f32) -> f32 {
     const COEFFICIENTS: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
     // Adding and subtracting this rounds to a whole number, which is then in the lowest bits.
@@ -125,14 +180,12 @@ fn exp_of_negative(x: f32) -> f32 {
 }
 
 /// A polynomial, highest coefficient first.
+#[inline(always)]
 fn horner<const N: usize>(x: f32, coefficients: &[f32; N]) -> f32 {
     coefficients.iter().fold(0.0, |value, coefficient| value * x + coefficient)
 }
 
-fn sum(values: &[f32]) -> f32 {
-    fold(values, 0.0, |left, right| left + right)
-}
-
+#[inline(always)]
 fn sum_of_squares(values: &[f32]) -> f32 {
     let mut parts = [0.0; LANES];
     let chunks = values.chunks_exact(LANES);
@@ -141,6 +194,7 @@ fn sum_of_squares(values: &[f32]) -> f32 {
     parts.iter().sum::<f32>() + rest
 }
 
+#[inline(always)]
 fn fold(values: &[f32], start: f32, combine: impl Fn(f32, f32) -> f32) -> f32 {
     let mut parts = [start; LANES];
     let chunks = values.chunks_exact(LANES);

@@ -1,16 +1,21 @@
-//! Steps between matrix products, done in one pass over memory where that is possible: on the CPU in f32. Everywhere else
-//! they are the same steps as tensor operations of candle. Owns that choice. candle's own element-wise CPU operations
+//! Steps of a tower that are done in one pass over memory on the CPU, as custom operations on candle's tensors. Everywhere
+//! else they are the same steps as operations of candle. Owns that choice. candle's own element-wise CPU operations
 //! make a new matrix each, and share one pool of spinning threads between callers, so batches on several threads would
-//! wait for each other. Invariant: both ways compute the same, but for rounding.
+//! wait for each other. Invariant: both ways compute the same, but for rounding; tensors on the CPU are f32.
 
-use candle_core::{CpuStorage, CustomOp3, DType, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Result, Shape, Tensor};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Result, Shape, Tensor,
+};
 
+use super::bf16::{self, Bf16Linear, Bf16Matrix};
+use super::cpu_attention::{self, AttentionInput};
 use super::cpu_kernels;
 use super::layers::Activation;
+use super::packed::Packed;
 
-/// Whether a tensor is computed by this file's kernels.
-fn is_fused(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == DType::F32
+/// Whether a tensor is computed by this file's operations.
+pub(super) fn is_fused(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu()
 }
 
 /// Adds a bias to every row and applies an activation. `rows` is a fresh result that nothing else refers to.
@@ -33,16 +38,11 @@ pub(super) fn add_bias_and_rows(rows: Tensor, bias: &Tensor, residual: &Tensor) 
 
 /// Softmax over the last dimension. `scores` is a fresh result that nothing else refers to.
 pub(super) fn softmax(scores: Tensor) -> Result<Tensor> {
-    if is_fused(&scores) {
-        scores.inplace_op1(&Softmax)?;
-        return Ok(scores);
-    }
-    if !scores.device().is_cpu() {
+    if !is_fused(&scores) {
         return candle_nn::ops::softmax_last_dim(&scores);
     }
-    // candle's CPU code sums half precision in half precision, which costs bf16 three digits at 256 tokens.
-    let dtype = scores.dtype();
-    candle_nn::ops::softmax_last_dim(&scores.to_dtype(DType::F32)?)?.to_dtype(dtype)
+    scores.inplace_op1(&Softmax)?;
+    Ok(scores)
 }
 
 /// Layer norm of every row.
@@ -51,6 +51,34 @@ pub(super) fn layer_norm(rows: &Tensor, weight: &Tensor, bias: &Tensor, epsilon:
         return candle_nn::ops::layer_norm(rows, weight, bias, epsilon);
     }
     rows.apply_op3_no_bwd(weight, bias, &LayerNorm(epsilon))
+}
+
+/// Self-attention on the CPU: `[tokens, 3 · hidden]` to `[tokens, hidden]`.
+pub(super) fn self_attention(qkv: &Tensor, packed: &Packed, heads: usize, causal: bool) -> Result<Tensor> {
+    qkv.apply_op1_no_bwd(&SelfAttention { packed, heads, causal })
+}
+
+/// A linear map in bfloat16, on the CPU, with bias and activation.
+pub(super) fn bf16_linear(rows: &Tensor, weight: &Bf16Matrix, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+    rows.apply_op2_no_bwd(bias, &Bf16Activated { weight, activation })
+}
+
+/// The same with a residual added in place of an activation.
+pub(super) fn bf16_linear_onto(rows: &Tensor, weight: &Bf16Matrix, bias: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    rows.apply_op3_no_bwd(bias, residual, &Bf16Onto { weight })
+}
+
+/// The feed-forward part of a block in bfloat16, on the CPU.
+pub(super) fn bf16_feed_forward(
+    rows: &Tensor,
+    (widen, widen_bias): (&Bf16Matrix, &Tensor),
+    activation: Activation,
+    (narrow, narrow_bias): (&Bf16Matrix, &Tensor),
+    residual: &Tensor,
+) -> Result<Tensor> {
+    // An operation takes three tensors; the rows and the residual change with each call, the biases do not.
+    let biases = Tensor::cat(&[widen_bias, narrow_bias], 0)?;
+    rows.apply_op3_no_bwd(&biases, residual, &Bf16FeedForward { widen, activation, narrow })
 }
 
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -136,6 +164,109 @@ impl CustomOp3 for LayerNorm {
         let mut output = vec![0.0; rows.len()];
         cpu_kernels::layer_norm(rows, values(weight, weight_at)?, values(bias, bias_at)?, self.0, &mut output);
         Ok((CpuStorage::F32(output), rows_at.shape().clone()))
+    }
+}
+
+struct SelfAttention<'a> {
+    packed: &'a Packed,
+    heads: usize,
+    causal: bool,
+}
+
+impl CustomOp1 for SelfAttention<'_> {
+    fn name(&self) -> &'static str {
+        "self-attention"
+    }
+
+    fn cpu_fwd(&self, qkv: &CpuStorage, qkv_at: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (tokens, triple) = qkv_at.shape().dims2()?;
+        let hidden = triple / 3;
+        let mut output = vec![0.0; tokens * hidden];
+        let SelfAttention { packed, heads, causal } = *self;
+        let qkv = values(qkv, qkv_at)?;
+        cpu_attention::attend(AttentionInput { qkv, runs: packed.runs(), heads, hidden, causal }, &mut output);
+        Ok((CpuStorage::F32(output), Shape::from((tokens, hidden))))
+    }
+}
+
+struct Bf16Activated<'a> {
+    weight: &'a Bf16Matrix,
+    activation: Activation,
+}
+
+impl CustomOp2 for Bf16Activated<'_> {
+    fn name(&self) -> &'static str {
+        "bf16-linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        rows: &CpuStorage,
+        rows_at: &Layout,
+        bias: &CpuStorage,
+        bias_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape = (rows_at.shape().dims2()?.0, self.weight.outputs());
+        let mut output = vec![0.0; shape.0 * shape.1];
+        let layer = Bf16Linear { weight: self.weight, bias: values(bias, bias_at)? };
+        bf16::linear(values(rows, rows_at)?, layer, self.activation, &mut output);
+        Ok((CpuStorage::F32(output), Shape::from(shape)))
+    }
+}
+
+struct Bf16Onto<'a> {
+    weight: &'a Bf16Matrix,
+}
+
+impl CustomOp3 for Bf16Onto<'_> {
+    fn name(&self) -> &'static str {
+        "bf16-linear-onto"
+    }
+
+    fn cpu_fwd(
+        &self,
+        rows: &CpuStorage,
+        rows_at: &Layout,
+        bias: &CpuStorage,
+        bias_at: &Layout,
+        residual: &CpuStorage,
+        residual_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let residual = values(residual, residual_at)?;
+        let mut output = vec![0.0; residual.len()];
+        let layer = Bf16Linear { weight: self.weight, bias: values(bias, bias_at)? };
+        bf16::linear_onto(values(rows, rows_at)?, layer, residual, &mut output);
+        Ok((CpuStorage::F32(output), residual_at.shape().clone()))
+    }
+}
+
+struct Bf16FeedForward<'a> {
+    widen: &'a Bf16Matrix,
+    activation: Activation,
+    narrow: &'a Bf16Matrix,
+}
+
+impl CustomOp3 for Bf16FeedForward<'_> {
+    fn name(&self) -> &'static str {
+        "bf16-feed-forward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        rows: &CpuStorage,
+        rows_at: &Layout,
+        biases: &CpuStorage,
+        biases_at: &Layout,
+        residual: &CpuStorage,
+        residual_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let residual = values(residual, residual_at)?;
+        let mut output = vec![0.0; residual.len()];
+        let (widen_bias, narrow_bias) = values(biases, biases_at)?.split_at(self.widen.outputs());
+        let widen = Bf16Linear { weight: self.widen, bias: widen_bias };
+        let narrow = Bf16Linear { weight: self.narrow, bias: narrow_bias };
+        bf16::feed_forward(values(rows, rows_at)?, widen, self.activation, narrow, residual, &mut output);
+        Ok((CpuStorage::F32(output), residual_at.shape().clone()))
     }
 }
 

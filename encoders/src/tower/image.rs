@@ -7,8 +7,8 @@ use candle_nn::VarBuilder;
 use schemas::Pooling;
 
 use super::attention::{Visibility, pooling_attention};
-use super::block::{Block, CLIP_BLOCKS, FeedForward, query_scale};
-use super::layers::{LayerNorm, Linear};
+use super::block::{Block, CLIP_BLOCKS, query_scale};
+use super::layers::{FeedForward, LayerNorm, Linear};
 use super::packed::{Packed, SequenceShape};
 use super::settings::TowerSettings;
 
@@ -120,7 +120,7 @@ impl ImageTower {
         Ok(ImageTower {
             grid,
             hidden,
-            patch_embedding: Linear::new(kernel, bias),
+            patch_embedding: Linear::new(kernel, bias).with_products(settings.products)?,
             class_embedding,
             position_embedding: tower.get((tokens, hidden), "embeddings.position_embedding.weight")?,
             first_norm,

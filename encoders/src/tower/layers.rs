@@ -4,50 +4,91 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::bf16::Bf16Matrix;
 use super::fused;
+use super::settings::{Products, TowerSettings};
 
 /// A linear map with or without a bias.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
-    /// `[out, in]`, as published.
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
+}
+
+/// A weight `[out, in]`, as published, or ready for products in bfloat16 on the CPU.
+#[derive(Clone, Debug)]
+enum Weight {
+    Plain(Tensor),
+    Bf16(Bf16Matrix),
 }
 
 impl Linear {
     /// Reads `weight` and `bias`.
     pub(crate) fn read(inputs: usize, outputs: usize, weights: &VarBuilder<'_>) -> Result<Linear> {
-        Ok(Linear { weight: weights.get((outputs, inputs), "weight")?, bias: Some(weights.get(outputs, "bias")?) })
+        Ok(Linear::new(weights.get((outputs, inputs), "weight")?, Some(weights.get(outputs, "bias")?)))
     }
 
     /// Reads `weight`, and `bias` if there is one.
     pub(crate) fn read_projection(inputs: usize, outputs: usize, weights: &VarBuilder<'_>) -> Result<Linear> {
         let bias = weights.contains_tensor("bias").then(|| weights.get(outputs, "bias")).transpose()?;
-        Ok(Linear { weight: weights.get((outputs, inputs), "weight")?, bias })
+        Ok(Linear::new(weights.get((outputs, inputs), "weight")?, bias))
     }
 
     /// From tensors that are at hand.
     pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Linear {
-        Linear { weight, bias }
+        Linear { weight: Weight::Plain(weight), bias }
     }
 
-    /// Several maps of the same input as one, their outputs side by side.
+    /// Several maps of the same input as one, their outputs side by side. Before [`Linear::with_products`].
     pub(crate) fn side_by_side(parts: &[Linear]) -> Result<Linear> {
-        let weights: Vec<&Tensor> = parts.iter().map(|part| &part.weight).collect();
+        let weights: Vec<&Tensor> = parts.iter().map(Linear::plain).collect::<Result<_>>()?;
         let biases: Option<Vec<&Tensor>> = parts.iter().map(|part| part.bias.as_ref()).collect();
         let bias = biases.map(|biases| Tensor::cat(&biases, 0)).transpose()?;
-        Ok(Linear { weight: Tensor::cat(&weights, 0)?, bias })
+        Ok(Linear::new(Tensor::cat(&weights, 0)?, bias))
     }
 
-    /// The same map with its output multiplied by a number.
+    /// The same map with its output multiplied by a number. Before [`Linear::with_products`].
     pub(crate) fn scaled(&self, factor: f64) -> Result<Linear> {
         let bias = self.bias.as_ref().map(|bias| bias * factor).transpose()?;
-        Ok(Linear { weight: (&self.weight * factor)?, bias })
+        Ok(Linear::new((self.plain()? * factor)?, bias))
+    }
+
+    /// The same map, made ready for the way it will be multiplied.
+    pub(crate) fn with_products(self, products: Products) -> Result<Linear> {
+        match products {
+            Products::InTensors => Ok(self),
+            Products::Bf16OnCpu => {
+                let weight = self.plain()?;
+                let bias = match self.bias {
+                    Some(ref bias) => bias.clone(),
+                    None => Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device())?,
+                };
+                Ok(Linear { weight: Weight::Bf16(Bf16Matrix::pack(weight)?), bias: Some(bias) })
+            }
+        }
+    }
+
+    fn plain(&self) -> Result<&Tensor> {
+        match &self.weight {
+            Weight::Plain(weight) => Ok(weight),
+            Weight::Bf16(_) => candle_core::bail!("a packed weight cannot be changed"),
+        }
+    }
+
+    /// Weight and bias, where products are in bfloat16 on the CPU.
+    fn bf16(&self) -> Option<(&Bf16Matrix, &Tensor)> {
+        match (&self.weight, &self.bias) {
+            (Weight::Bf16(weight), Some(bias)) => Some((weight, bias)),
+            (Weight::Plain(_), _) | (_, None) => None,
+        }
     }
 
     /// Outputs.
     pub(crate) fn outputs(&self) -> Result<usize> {
-        self.weight.dim(0)
+        match &self.weight {
+            Weight::Plain(weight) => weight.dim(0),
+            Weight::Bf16(weight) => Ok(weight.outputs()),
+        }
     }
 
     /// Applies it to `[rows, in]`.
@@ -57,7 +98,10 @@ impl Linear {
 
     /// Applies it and an activation to `[rows, in]`.
     pub(crate) fn forward_activated(&self, rows: &Tensor, activation: Activation) -> Result<Tensor> {
-        let product = rows.matmul(&self.weight.t()?)?;
+        if let Some((weight, bias)) = self.bf16() {
+            return fused::bf16_linear(rows, weight, bias, activation);
+        }
+        let product = rows.matmul(&self.plain()?.t()?)?;
         match &self.bias {
             Some(bias) => fused::add_bias_activate(product, bias, activation),
             None => activation.forward(&product),
@@ -66,11 +110,46 @@ impl Linear {
 
     /// Applies it to `[rows, in]` and adds the result to `[rows, out]`.
     pub(crate) fn forward_onto(&self, residual: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        let product = rows.matmul(&self.weight.t()?)?;
+        if let Some((weight, bias)) = self.bf16() {
+            return fused::bf16_linear_onto(rows, weight, bias, residual);
+        }
+        let product = rows.matmul(&self.plain()?.t()?)?;
         match &self.bias {
             Some(bias) => fused::add_bias_and_rows(product, bias, residual),
             None => residual + product,
         }
+    }
+}
+
+/// The feed-forward part of a block: wider, activation, narrower.
+#[derive(Clone, Debug)]
+pub(crate) struct FeedForward {
+    widen: Linear,
+    activation: Activation,
+    narrow: Linear,
+}
+
+impl FeedForward {
+    /// Reads its two linear maps.
+    pub(crate) fn read(
+        settings: &TowerSettings,
+        widen: &VarBuilder<'_>,
+        narrow: &VarBuilder<'_>,
+    ) -> Result<FeedForward> {
+        let TowerSettings { hidden, intermediate, activation, products, .. } = *settings;
+        Ok(FeedForward {
+            widen: Linear::read(hidden, intermediate, widen)?.with_products(products)?,
+            activation,
+            narrow: Linear::read(intermediate, hidden, narrow)?.with_products(products)?,
+        })
+    }
+
+    /// Applies it to every row and adds the result to the residual.
+    pub(crate) fn forward_onto(&self, residual: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        if let (Some(widen), Some(narrow)) = (self.widen.bf16(), self.narrow.bf16()) {
+            return fused::bf16_feed_forward(rows, widen, self.activation, narrow, residual);
+        }
+        self.narrow.forward_onto(residual, &self.widen.forward_activated(rows, self.activation)?)
     }
 }
 

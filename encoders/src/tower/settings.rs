@@ -2,6 +2,10 @@
 //! out. Invariant: sizes that cannot be computed with (zero, heads that do not divide) are errors, found before any
 //! weight is read.
 
+use candle_core::Device;
+use schemas::Dtype;
+
+use super::bf16;
 pub(crate) use super::layers::Activation;
 use crate::error::EncoderError;
 use crate::json::Section;
@@ -21,6 +25,28 @@ pub(crate) struct TowerSettings {
     pub(crate) activation: Activation,
     /// Added to the variance in layer norms.
     pub(crate) epsilon: f64,
+    /// How the blocks multiply matrices.
+    pub(crate) products: Products,
+}
+
+/// How rows are multiplied by the weights of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Products {
+    /// By candle, in the number type of the tensors.
+    InTensors,
+    /// On the CPU, factors rounded to bfloat16 and sums in f32; everything else stays f32.
+    Bf16OnCpu,
+}
+
+impl Products {
+    /// What a number type means on a device. On the CPU, f16 means f32, and so does bf16 on processors without the
+    /// instruction for it: they would only be slower.
+    pub(crate) fn of(dtype: Dtype, device: &Device) -> Products {
+        match dtype {
+            Dtype::Bf16 if device.is_cpu() && bf16::is_available() => Products::Bf16OnCpu,
+            Dtype::Bf16 | Dtype::F16 | Dtype::F32 => Products::InTensors,
+        }
+    }
 }
 
 /// What transformers assumes where a config says nothing (`BertConfig`, `XLMRobertaConfig`, `ChineseCLIPTextConfig`).
@@ -31,6 +57,7 @@ pub(crate) const BERT_DEFAULTS: TowerSettings = TowerSettings {
     heads: 12,
     activation: Activation::Gelu,
     epsilon: 1e-12,
+    products: Products::InTensors,
 };
 /// The same of `CLIPTextConfig`.
 pub(crate) const CLIP_TEXT_DEFAULTS: TowerSettings = TowerSettings {
@@ -40,6 +67,7 @@ pub(crate) const CLIP_TEXT_DEFAULTS: TowerSettings = TowerSettings {
     heads: 8,
     activation: Activation::QuickGelu,
     epsilon: 1e-5,
+    products: Products::InTensors,
 };
 /// The same of `CLIPVisionConfig` and `ChineseCLIPVisionConfig`.
 pub(crate) const CLIP_VISION_DEFAULTS: TowerSettings =
@@ -50,7 +78,11 @@ pub(crate) const SIGLIP_DEFAULTS: TowerSettings =
 
 impl TowerSettings {
     /// Reads a config, or the part of it that describes one tower.
-    pub(crate) fn read(config: &Section, defaults: TowerSettings) -> Result<TowerSettings, EncoderError> {
+    pub(crate) fn read(
+        config: &Section,
+        defaults: TowerSettings,
+        products: Products,
+    ) -> Result<TowerSettings, EncoderError> {
         let activation = match config.text("hidden_act")? {
             None => defaults.activation,
             Some(name) => Activation::from_name(name)
@@ -63,6 +95,7 @@ impl TowerSettings {
             heads: config.count("num_attention_heads")?.unwrap_or(defaults.heads),
             activation,
             epsilon: config.number("layer_norm_eps")?.unwrap_or(defaults.epsilon),
+            products,
         };
         if settings.heads == 0 || settings.hidden == 0 || !settings.hidden.is_multiple_of(settings.heads) {
             let TowerSettings { hidden, heads, .. } = settings;
