@@ -9,4 +9,5 @@ mod crash;
 mod formats;
 mod nightly;
 mod quality;
+mod reuse;
 mod search;

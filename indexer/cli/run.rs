@@ -100,5 +100,8 @@ fn summary(report: &RunReport) -> String {
     let seconds: Vec<String> = seconds.map(|(stage, seconds)| format!("{stage} {seconds:.2}")).collect();
     let total = report.seconds.get("total").copied().unwrap_or_default();
     line("seconds", format!("{total:.2} ({})", seconds.join(", ")));
+    if let Some(pipeline) = report.pipeline.line() {
+        line("encoding", pipeline);
+    }
     text
 }

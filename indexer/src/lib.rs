@@ -4,6 +4,8 @@
 //! (`encoders`), the retrieval (`searcher`, whose code verifies what it will serve). Invariant: `CURRENT` moves in
 //! [`publish`] and nowhere else, and only a [`verify::VerifiedSnapshot`] can be published.
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests fail by panicking"))]
+
 pub mod build;
 pub mod config;
 pub mod encode;

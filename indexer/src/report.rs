@@ -12,6 +12,10 @@ use schemas::rejects::{Rejection, RejectsWriter};
 use crate::error::IndexError;
 use crate::reuse::EncodeReason;
 
+mod pipeline;
+
+pub use pipeline::{ModalityWork, PipelineReport, StageSeconds};
+
 /// Counts of a run, and the file of its rejects.
 #[derive(Debug)]
 pub struct RunCounts {
@@ -44,6 +48,15 @@ impl ModalityCounts {
     #[must_use]
     pub fn encoded(&self) -> u64 {
         self.encoded.values().sum()
+    }
+
+    /// Adds the counts of other items.
+    pub(crate) fn add(&mut self, other: &ModalityCounts) {
+        self.kept += other.kept;
+        self.absent += other.absent;
+        for (reason, count) in &other.encoded {
+            *self.encoded.entry(*reason).or_default() += count;
+        }
     }
 }
 
@@ -159,6 +172,8 @@ pub struct RunReport {
     pub gates: BTreeMap<String, GateResult>,
     /// Seconds by stage, and `total`.
     pub seconds: BTreeMap<String, f64>,
+    /// How the seconds of encoding were spent.
+    pub pipeline: PipelineReport,
 }
 
 impl RunReport {

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 use crate::build::{self, BuildContext};
 use crate::config::IndexConfig;
 use crate::encode::{self, EncodeContext};
-use crate::encoder_set::EncoderSet;
+use crate::encoder_set::{EncoderSet, devices};
 use crate::error::IndexError;
 use crate::pictures::PictureReader;
 use crate::progress::{Progress, StopSignal};
@@ -49,7 +49,7 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
 
     let catalog = Catalog::open(&config.catalog)?;
     let pictures = PictureReader::new(catalog.folder(), config.encode.image_limits)?;
-    let encoders = EncoderSet::load(&config.encoders, config.encode.device)?;
+    let encoders = EncoderSet::load(&config.encoders, &devices(config.encode.device)?)?;
     clock.end_stage("open");
 
     let spool = SpoolWriter::create(&staging.folder.join("spool"), config.encode.partitions)?;
@@ -57,7 +57,8 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
     clock.end_stage("read");
 
     let encode = EncodeContext { config: &config.encode, encoders: &encoders, pictures: &pictures, progress, stop };
-    let encoded = encode::encode(spool, &store, &encode, &mut counts)?;
+    let partitions: Vec<u32> = (0..config.encode.partitions).collect();
+    let encoded = encode::encode(spool, &partitions, &store, &encode, &mut counts)?;
     encoders.copy_to(&store.encoders_folder())?;
     clock.end_stage("encode");
 
@@ -101,6 +102,7 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
         rejects_file: rejects_file.display().to_string(),
         gates,
         seconds: clock.seconds(),
+        pipeline: encoded.pipeline,
         ..counts.finish()?
     };
     let path = store.reports_folder().join(format!("{}.json", started.compact));
