@@ -47,6 +47,7 @@ mod stages;
 mod window;
 mod write;
 
+pub(crate) use layout::EarlierParts;
 use layout::EmbeddingsLayout;
 use stages::{FirstError, Halt, StageWatch};
 

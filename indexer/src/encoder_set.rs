@@ -15,9 +15,9 @@ use crate::error::IndexError;
 #[derive(Debug)]
 pub enum LoadedEncoder {
     /// For titles and descriptions.
-    Text(TextEncoder),
+    Text(Box<TextEncoder>),
     /// For pictures.
-    Image(ImageEncoder),
+    Image(Box<ImageEncoder>),
 }
 
 impl LoadedEncoder {
@@ -168,9 +168,9 @@ fn load_tower(
     device: DeviceChoice,
 ) -> Result<LoadedEncoder, IndexError> {
     let loaded = if config.modality.is_text() {
-        TextEncoder::load(checkpoint, device, config.dtype).map(LoadedEncoder::Text)
+        TextEncoder::load(checkpoint, device, config.dtype).map(Box::new).map(LoadedEncoder::Text)
     } else {
-        ImageEncoder::load(checkpoint, device, config.dtype).map(LoadedEncoder::Image)
+        ImageEncoder::load(checkpoint, device, config.dtype).map(Box::new).map(LoadedEncoder::Image)
     };
     loaded.map_err(|source| IndexError::Encoder { modality: config.modality, source })
 }

@@ -47,6 +47,14 @@ pub enum IndexError {
         /// The cause, which names it.
         source: encoders::EncoderError,
     },
+    /// More runs are to share the partitions than there are.
+    #[error("share {share} of {partitions} partitions; raise `encode.partitions` or take fewer shares")]
+    TooManyShares {
+        /// The share asked for.
+        share: crate::partitions::PartitionShare,
+        /// Partitions of the configuration.
+        partitions: u32,
+    },
     /// An embeddings part turned out to be damaged while the snapshot was built. It was renamed, so that the next run
     /// does not use it.
     #[error("embeddings `{path}` cannot be read and were set aside; run again to encode their items again")]

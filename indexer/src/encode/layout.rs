@@ -25,7 +25,36 @@ struct LayoutFile {
 pub(super) struct EmbeddingsLayout {
     store: Store,
     partitions: u32,
-    earlier_partitions: Option<u32>,
+    earlier: EarlierParts,
+}
+
+/// Where the parts of earlier runs are.
+#[derive(Debug)]
+pub(crate) struct EarlierParts {
+    store: Store,
+    /// Whether the parts on disk are laid out by the number of partitions that is configured.
+    same_layout: bool,
+}
+
+impl EarlierParts {
+    /// Looks which number of partitions the parts on disk are laid out by.
+    pub(crate) fn look(store: &Store, partitions: u32) -> Result<EarlierParts, IndexError> {
+        Ok(EarlierParts { store: store.clone(), same_layout: layout_partitions(store)? == Some(partitions) })
+    }
+
+    /// Parts that may hold rows of a partition, in the order of their numbers: those of its folder, or all parts while
+    /// the layout has another number of partitions.
+    pub(crate) fn of(&self, partition: u32) -> Result<Vec<PathBuf>, IndexError> {
+        let folders = match self.same_layout {
+            true => vec![self.store.embeddings_folder(partition)],
+            false => partition_folders(&self.store)?,
+        };
+        let mut parts = Vec::new();
+        for folder in folders {
+            parts.extend(list_parts(&folder)?.into_iter().map(|(_, path)| path));
+        }
+        Ok(parts)
+    }
 }
 
 /// Names for new parts of a partition: numbers above those that are there.
@@ -56,17 +85,17 @@ impl EmbeddingsLayout {
     /// Looks at the folder. In one without any partition the number is written down at once, so that what a stopped
     /// first run finished need not be looked for everywhere.
     pub(super) fn open(store: &Store, partitions: u32) -> Result<EmbeddingsLayout, IndexError> {
-        let mut earlier_partitions = layout_partitions(store)?;
-        if earlier_partitions.is_none() && partition_folders(store)?.is_empty() {
+        // Runs of partitions may start together.
+        let _lock = store.lock_layout()?;
+        if layout_partitions(store)?.is_none() && partition_folders(store)?.is_empty() {
             write_layout(store, partitions)?;
-            earlier_partitions = Some(partitions);
         }
-        Ok(EmbeddingsLayout { store: store.clone(), partitions, earlier_partitions })
+        let earlier = EarlierParts::look(store, partitions)?;
+        Ok(EmbeddingsLayout { store: store.clone(), partitions, earlier })
     }
 
-    /// Parts that may hold rows of the partition, in the order of their numbers.
     pub(super) fn earlier_parts(&self, partition: u32) -> Result<Vec<PathBuf>, IndexError> {
-        earlier_parts(&self.store, self.earlier_partitions == Some(self.partitions), partition)
+        self.earlier.of(partition)
     }
 
     pub(super) fn new_names(&self, partition: u32) -> Result<PartNames, IndexError> {
@@ -100,17 +129,6 @@ fn layout_partitions(store: &Store) -> Result<Option<u32>, IndexError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(IndexError::Io { path, source }),
     }
-}
-
-/// Parts that may hold rows of a partition, in the order of their numbers: those of its folder, or all parts when the
-/// layout has another number of partitions.
-fn earlier_parts(store: &Store, same_layout: bool, partition: u32) -> Result<Vec<PathBuf>, IndexError> {
-    let folders = if same_layout { vec![store.embeddings_folder(partition)] } else { partition_folders(store)? };
-    let mut parts = Vec::new();
-    for folder in folders {
-        parts.extend(list_parts(&folder)?.into_iter().map(|(_, path)| path));
-    }
-    Ok(parts)
 }
 
 pub(super) fn create_parent(path: &Path) -> Result<(), IndexError> {

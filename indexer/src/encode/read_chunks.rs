@@ -21,7 +21,6 @@ pub(super) struct Source<'a> {
 }
 
 /// What the reader hands on.
-#[expect(clippy::large_enum_variant, reason = "few are on their way at once")]
 pub(super) enum FromRead {
     /// The following chunks belong to this partition.
     Partition(PartitionStart),

@@ -16,14 +16,14 @@ use crate::report::StageSeconds;
 #[derive(Debug)]
 pub(super) enum Halt {
     /// Its own error.
-    Failed(IndexError),
+    Failed(Box<IndexError>),
     /// Another stage ended first.
     Ended,
 }
 
 impl<E: Into<IndexError>> From<E> for Halt {
     fn from(error: E) -> Halt {
-        Halt::Failed(error.into())
+        Halt::Failed(Box::new(error.into()))
     }
 }
 
@@ -50,7 +50,7 @@ impl FirstError {
             Ok(made) => Some(made),
             Err(Halt::Ended) => None,
             Err(Halt::Failed(error)) => {
-                self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(*error);
                 self.is_set.store(true, Ordering::Release);
                 None
             }

@@ -20,7 +20,6 @@ use crate::report::{ModalityCounts, PipelineReport, RunCounts};
 use crate::reuse::{ContentState, KeptEmbeddings};
 
 /// What arrives.
-#[expect(clippy::large_enum_variant, reason = "few are on their way at once")]
 pub(super) enum ToWrite {
     /// Everything of a chunk but the embeddings that are computed.
     Chunk(PreparedChunk),
