@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use schemas::Modality;
 use schemas::embeddings::{EmbeddingsBatch, EmbeddingsSchema, EmbeddingsWriter};
 use schemas::rejects::Rejection;
@@ -130,11 +131,11 @@ impl OpenChunk {
         OpenChunk { batch, arrived: 0, awaited: None }
     }
 
-    fn set(&mut self, modality: usize, row: usize, values: impl Iterator<Item = f16>) {
+    /// The values of a row that has an embedding now.
+    fn row(&mut self, modality: usize, row: usize) -> &mut [f16] {
         let column = &mut self.batch.columns[modality];
-        let target = &mut column.values[row * column.dimension..(row + 1) * column.dimension];
-        target.iter_mut().zip(values).for_each(|(target, value)| *target = value);
         column.present[row] = true;
+        &mut column.values[row * column.dimension..(row + 1) * column.dimension]
     }
 }
 
@@ -163,7 +164,7 @@ impl Writer {
                     open.batch.columns[modality].hashes = states.iter().map(|(hash, _)| *hash).collect();
                     let dimension = open.batch.columns[modality].dimension;
                     for (row, values) in kept.rows.iter().zip(kept.values.chunks_exact(dimension)) {
-                        open.set(modality, *row, values.iter().copied());
+                        open.row(modality, *row).copy_from_slice(values);
                     }
                 }
                 self.write_if_full(number)
@@ -175,8 +176,7 @@ impl Writer {
         for one in &window.targets.chunks {
             let open = self.open.entry(one.chunk).or_insert_with(|| OpenChunk::new(&self.schema, one.chunk_rows));
             for Target { modality, row, content } in &one.targets {
-                let embedding = window.embeddings.row(*content);
-                open.set(*modality, *row, embedding.iter().map(|value| f16::from_f32(*value)));
+                open.row(*modality, *row).convert_from_f32_slice(window.embeddings.row(*content));
             }
             open.arrived += one.targets.len();
             self.write_if_full(one.chunk)?;
