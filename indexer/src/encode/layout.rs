@@ -5,6 +5,7 @@
 //! `embeddings/layout.json` names the number of partitions of the last published run, or of the first one while there is
 //! nothing else. While another number is configured, every partition looks into all parts.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use schemas::Store;
@@ -106,9 +107,10 @@ impl EmbeddingsLayout {
 
     /// Removes every file that is not among the partitions' `parts`, then names the number of partitions.
     pub(super) fn settle(&self, parts: &[Vec<PathBuf>]) -> Result<(), IndexError> {
+        let kept: HashSet<&PathBuf> = parts.iter().flatten().collect();
         for folder in partition_folders(&self.store)? {
             for path in entries(&folder, |_| true)? {
-                if !parts.iter().any(|parts| parts.contains(&path)) {
+                if !kept.contains(&path) {
                     fs_err::remove_file(&path).map_err(IndexError::io(&path))?;
                 }
             }
