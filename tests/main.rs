@@ -8,5 +8,8 @@ mod bad_input;
 mod crash;
 mod formats;
 mod nightly;
+mod partitions;
+mod plan;
 mod quality;
+mod reuse;
 mod search;

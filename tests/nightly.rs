@@ -92,29 +92,6 @@ fn new_removed_and_moved_items_are_told_apart() {
 }
 
 #[test]
-fn another_encoder_encodes_its_modality_again_and_no_other() {
-    let folder = Folder::new();
-    folder.write("items.jsonl", "{\"id\":\"a\",\"title\":\"red cup\",\"description\":\"a cup\"}\n");
-    copy_folder(&root().join("fixtures/model"), &folder.path("other"));
-    let tokenizer_config = folder.path("other/tokenizer_config.json");
-    let mut changed: Value = serde_json::from_slice(&fs_err::read(&tokenizer_config).unwrap()).unwrap();
-    changed["model_max_length"] = json!(16);
-    fs_err::write(&tokenizer_config, changed.to_string()).unwrap();
-    folder.config("items.jsonl", &fixture_encoders());
-    folder.publish();
-    let model = root().join("fixtures/model");
-    let sections = format!(
-        "[encoders.title]\nmodel = '{}'\n[encoders.description]\nmodel = 'other'\n[encoders.image]\nmodel = '{}'\n",
-        model.display(),
-        model.display()
-    );
-    folder.config("items.jsonl", &sections);
-    let report = folder.publish();
-    assert_eq!(report["encode_reasons"]["description"], json!({"encoder_changed": 1}));
-    assert_eq!(report["encoded"]["title"], 0);
-}
-
-#[test]
 fn a_gate_that_refuses_leaves_the_old_snapshot_serving() {
     let folder = Folder::new();
     folder.write("items.jsonl", catalog(0..3));

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Encode what changed, build, verify and publish a snapshot
     ///
-    /// Exit code 0: published. 1: a gate refused, the old snapshot still serves. 2: error, likewise.
+    /// Exit code 0: published, planned or encoded. 1: a gate refused, the old snapshot still serves. 2: error, likewise.
     Run(RunArguments),
     /// List the store's snapshots
     Status(StatusArguments),
@@ -48,6 +48,13 @@ pub(crate) struct RunArguments {
     /// Device to encode on: auto, cpu, cuda or cuda:N; short for `--set encode.device=…`
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<String>,
+    /// Only say what would be encoded, why, and how long it takes; writes nothing to the store
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Only encode one share of the partitions, such as 2/3, and publish nothing; the shares may run at the same time, and
+    /// `indexer run` then publishes what they encoded
+    #[arg(long, value_name = "I/N", conflicts_with = "plan")]
+    pub(crate) partition: Option<indexer::PartitionShare>,
     /// Also write the JSON report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 
 mod arguments;
+mod plan;
 mod progress;
 mod run;
 mod upkeep;

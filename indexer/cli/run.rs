@@ -1,5 +1,6 @@
 //! `indexer run`. Owns signals, the summary and the exit code.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -18,17 +19,22 @@ pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Resu
     set.extend(arguments.device.iter().map(|device| ("encode.device".to_owned(), device.clone())));
     let overrides = Overrides { store: arguments.store.clone(), catalog: arguments.catalog.clone(), set };
     let config = IndexConfig::read(&arguments.config, &overrides)?;
-    let stop = stop_on_signals()?;
-    let report = match indexer::run(&config, &RunContext { progress: &StageBars::new(bars), stop }) {
-        Ok(report) => report,
-        Err(error) => return Err(report_failure(arguments, error.into())),
+    let context = RunContext { progress: &StageBars::new(bars), stop: stop_on_signals()? };
+    if arguments.plan {
+        let plan = indexer::plan(&config, &context).map_err(|error| report_failure(arguments, error.into()))?;
+        return crate::plan::print(arguments, &plan);
+    }
+    let report = match arguments.partition {
+        None => indexer::run(&config, &context),
+        Some(share) => indexer::run_partitions(&config, share, &context),
     };
+    let report = report.map_err(|error| report_failure(arguments, error.into()))?;
     if let Some(path) = &arguments.report {
-        fs_err::write(path, report.to_json()).context("the snapshot is done, but the report cannot be written")?;
+        fs_err::write(path, report.to_json()).context("the run is done, but the report cannot be written")?;
     }
     crate::print(&if arguments.json { report.to_json() + "\n" } else { summary(&report) })?;
     Ok(match report.outcome {
-        RunOutcome::Published => ExitCode::SUCCESS,
+        RunOutcome::Published | RunOutcome::Encoded => ExitCode::SUCCESS,
         RunOutcome::Refused => ExitCode::from(1),
     })
 }
@@ -58,6 +64,12 @@ fn stop_on_signals() -> anyhow::Result<StopSignal> {
     Ok(stop)
 }
 
+/// ` (3 new_item, 1 content_changed)`; nothing where there is none.
+pub(crate) fn reasons(counts: &BTreeMap<String, u64>) -> String {
+    let reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) }
+}
+
 /// The report for people.
 fn summary(report: &RunReport) -> String {
     let mut text = String::new();
@@ -65,23 +77,18 @@ fn summary(report: &RunReport) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:>10}  {value}");
     };
-    match (&report.outcome, &report.snapshot) {
-        (RunOutcome::Published, Some(snapshot)) => line("published", snapshot.clone()),
-        (RunOutcome::Published | RunOutcome::Refused, _) => {
-            line("refused", "the old snapshot still serves".to_owned());
+    match report.outcome {
+        RunOutcome::Published => line("published", report.snapshot.clone().unwrap_or_default()),
+        RunOutcome::Refused => line("refused", "the old snapshot still serves".to_owned()),
+        RunOutcome::Encoded => {
+            let share = report.partition.as_deref().unwrap_or_default();
+            line("encoded", format!("share {share} of the partitions; `indexer run` without `--partition` publishes"));
         }
     }
     line("items", format!("{} of {} rows, {} rejected", report.items, report.rows, report.rejected));
     for (modality, encoded) in &report.encoded {
-        let count = |counts: &std::collections::BTreeMap<String, u64>| counts.get(modality).copied().unwrap_or(0);
-        let reasons: Vec<String> = report
-            .encode_reasons
-            .get(modality)
-            .into_iter()
-            .flatten()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
-        let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+        let count = |counts: &BTreeMap<String, u64>| counts.get(modality).copied().unwrap_or(0);
+        let why = report.encode_reasons.get(modality).map(reasons).unwrap_or_default();
         line(
             modality,
             format!("{encoded} encoded{why}, {} kept, {} absent", count(&report.kept), count(&report.absent)),
@@ -100,5 +107,8 @@ fn summary(report: &RunReport) -> String {
     let seconds: Vec<String> = seconds.map(|(stage, seconds)| format!("{stage} {seconds:.2}")).collect();
     let total = report.seconds.get("total").copied().unwrap_or_default();
     line("seconds", format!("{total:.2} ({})", seconds.join(", ")));
+    if let Some(pipeline) = report.pipeline.line() {
+        line("encoding", pipeline);
+    }
     text
 }

@@ -215,7 +215,7 @@ impl VectorWriters {
             .iter()
             .map(|one| ModalityManifest {
                 modality: one.modality,
-                encoder: one.encoder.spec().clone(),
+                encoder: one.spec.clone(),
                 weight: one.weight,
                 present: items - counts.modalities.get(&one.modality).map_or(0, |counts| counts.absent),
             })
@@ -269,6 +269,7 @@ impl VectorWriters {
 /// The rows of a partition's parts one after the other.
 struct PartRows<'a> {
     paths: std::slice::Iter<'a, PathBuf>,
+    path: PathBuf,
     reader: Option<EmbeddingsReader>,
     batch: EmbeddingsBatch,
     next: usize,
@@ -276,17 +277,18 @@ struct PartRows<'a> {
 
 impl<'a> PartRows<'a> {
     fn new(paths: &'a [PathBuf]) -> PartRows<'a> {
-        PartRows { paths: paths.iter(), reader: None, batch: EmbeddingsBatch::default(), next: 0 }
+        PartRows { paths: paths.iter(), path: PathBuf::new(), reader: None, batch: EmbeddingsBatch::default(), next: 0 }
     }
 
     /// The embeddings of the next row, which must be the item's.
     fn next_row(&mut self, id: &str) -> Result<Vec<Option<Vec<f16>>>, IndexError> {
         while self.next == self.batch.ids.len() {
             if let Some(batch) = self.reader.as_mut().and_then(Iterator::next) {
-                self.batch = batch?;
+                self.batch = batch.map_err(|source| set_aside(&self.path, source))?;
                 self.next = 0;
             } else if let Some(path) = self.paths.next() {
-                self.reader = Some(EmbeddingsReader::open(path)?);
+                path.clone_into(&mut self.path);
+                self.reader = Some(EmbeddingsReader::open(path).map_err(|source| set_aside(path, source))?);
             } else {
                 return Err(inconsistent(format!("no embeddings for item `{id}`")));
             }
@@ -297,6 +299,16 @@ impl<'a> PartRows<'a> {
             return Err(inconsistent(format!("embeddings of `{}` where `{id}` is expected", self.batch.ids[row])));
         }
         Ok(self.batch.columns.iter().map(|column| column.embedding(row).map(<[f16]>::to_vec)).collect())
+    }
+}
+
+/// Renames a part that was kept without reading its embeddings and turns out to be damaged, so that the next run encodes
+/// its items again instead of failing in the same way.
+fn set_aside(path: &Path, source: schemas::SchemaError) -> IndexError {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match fs_err::rename(path, path.with_file_name(format!(".{name}.damaged"))) {
+        Ok(()) => IndexError::DamagedPart { path: path.to_owned(), source },
+        Err(_) => source.into(),
     }
 }
 

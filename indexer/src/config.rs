@@ -16,9 +16,9 @@ use crate::error::IndexError;
 
 mod file;
 
-/// Partitions of the embeddings: the unit of reuse and of memory.
+/// Partitions of the embeddings: the unit of reuse, of memory and of sharing out work.
 pub const DEFAULT_PARTITIONS: u32 = 8;
-/// Rows in one embeddings part; what a killed run loses at most.
+/// Rows in one embeddings part; a killed run loses the few parts that were under way.
 pub const DEFAULT_PART_ROWS: usize = 8_192;
 /// Pictures in one encoder batch.
 pub const DEFAULT_IMAGE_BATCH: usize = 32;

@@ -1,36 +1,80 @@
-//! Second stage: the spool's items to embeddings in Parquet parts. Owns which rows a part has, and the parts' names;
-//! not what can be kept (`reuse.rs`) nor one chunk's encoding (`chunk.rs`). Invariant: when it returns, each
-//! partition's parts hold exactly the spool's unique items in the spool's order; older parts are removed only by
-//! [`EncodedCatalog::settle`], after publishing, so that neither a stopped run nor a broken catalog costs an embedding.
+//! Second stage: the spool's items to embeddings in Parquet parts, as a pipeline of threads. Owns the order of its
+//! stages, its bounds and its end; each stage is in its own file, what can be kept is `reuse.rs`'s. Invariant: when it
+//! returns, each chosen partition's parts hold exactly the spool's unique items in the spool's order; older parts are
+//! removed only by [`EncodedCatalog::settle`], after publishing, so that neither a stopped run nor a broken catalog costs
+//! an embedding.
+//!
+//! ```text
+//! read ──chunks──► prepare ──windows──► encode (a thread per device) ──embeddings──► write
+//! spool            hash, compare,       forward pass                                 columns in
+//! chunks of        tokenise, decode          ▲ one queue for all devices             catalog order,
+//! part_rows rows   ───────────────────── kept embeddings, hashes ──────────────────► Parquet parts
+//! ```
+//!
+//! A *chunk* becomes a part. A *window* is what a device computes at once: texts or pictures of one encoder, from up to
+//! [`CHUNKS_PER_WINDOW`] chunks, so that a night with few changes still fills it. Nothing drains between chunks or
+//! partitions: while a device computes, the next windows are prepared and the last part is written.
+//!
+//! Memory: two chunks of items (`part_rows` each, with pictures that stand in the catalog); the earlier rows of two
+//! partitions (`reuse.rs`) and the ids of one (`spool.rs`); per device [`WINDOWS_PER_DEVICE`] + 1 waiting windows and
+//! [`DECODED_BATCHES`] batches being decoded, each `image_batch` pictures × 3 × height × width × 4 bytes; and the columns
+//! of the chunks with windows on their way, at most [`CHUNKS_PER_WINDOW`] + 2 × ([`WINDOWS_PER_DEVICE`] + 1) per device,
+//! each `part_rows` × the sum of dimensions × 2 bytes. With the defaults, one device, 3 × 512 dimensions and pictures of
+//! 224 × 224 that is below 14 × 25 MB + 9 × 19 MB, usually a fifth of it. It does not grow with the catalog but for the
+//! rows of a partition.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Instant;
 
-use schemas::embeddings::EmbeddingsWriter;
-use schemas::{Item, Store};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use encoders::DeviceChoice;
+use schemas::Store;
 
 use crate::config::EncodeConfig;
 use crate::encoder_set::EncoderSet;
 use crate::error::IndexError;
 use crate::pictures::PictureReader;
 use crate::progress::{Progress, StopSignal};
-use crate::report::RunCounts;
-use crate::reuse::EmbeddingCache;
-use crate::spool::{Spool, SpoolRow, partition_of};
+use crate::report::{ModalityWork, PipelineReport, RunCounts, StageSeconds};
+use crate::spool::Spool;
 
-mod chunk;
+mod compute;
 mod layout;
+mod prepare;
+mod read_chunks;
+mod stages;
+mod window;
+mod write;
 
+pub(crate) use layout::EarlierParts;
 use layout::EmbeddingsLayout;
+use stages::{FirstError, Halt, StageWatch};
 
-/// The embeddings of all items: for each partition its parts in row order.
+/// Texts in a window for the CPU: long enough to sort by length, short enough to stop soon.
+pub const CPU_TEXT_WINDOW: usize = 1_024;
+/// Texts in a window for a CUDA device: many batches of equal length in each.
+pub const CUDA_TEXT_WINDOW: usize = 8_192;
+/// Chunks whose rows may share a window; a window does not wait for rows of later ones.
+pub const CHUNKS_PER_WINDOW: u64 = 4;
+/// Windows that wait for a device, for each of them.
+pub const WINDOWS_PER_DEVICE: usize = 4;
+/// Batches of pictures that are decoded at once, so that every core has some.
+pub const DECODED_BATCHES: usize = 4;
+/// Rows of one partition above which the log advises more partitions: ids and hashes of a partition are in memory.
+pub const LARGE_PARTITION_ROWS: u64 = 2_000_000;
+
+/// The embeddings of the chosen partitions' items: for each partition its parts in row order.
 #[derive(Debug)]
 pub struct EncodedCatalog {
     /// The items.
     pub spool: Spool,
-    /// Parts by partition; empty without encoders.
+    /// Parts by partition; empty without encoders, and for partitions that were not chosen.
     pub parts: Vec<Vec<PathBuf>>,
     /// Number of unique items.
     pub items: u64,
+    /// How the time was spent.
+    pub pipeline: PipelineReport,
     layout: EmbeddingsLayout,
 }
 
@@ -59,90 +103,125 @@ pub struct EncodeContext<'a> {
     pub stop: &'a StopSignal,
 }
 
-/// Encodes what is new or changed, keeps the rest.
+/// Encodes what is new or changed in the partitions, keeps the rest. Takes a thread for reading, one for preparing (which
+/// puts its work on the rayon pool) and one for each device; writes on the caller's.
 ///
 /// # Errors
-/// When an encoder or a file fails, or the run is stopped. Finished parts stay for the next run.
+/// The first error of any stage, or [`IndexError::Stopped`]; all threads have ended then. Finished parts stay for the
+/// next run.
 pub fn encode(
     spool: Spool,
+    partitions: &[u32],
     store: &Store,
     context: &EncodeContext<'_>,
     counts: &mut RunCounts,
 ) -> Result<EncodedCatalog, IndexError> {
-    let steps = spool.rows() * context.encoders.modalities().len() as u64;
-    context.progress.begin("encode", Some(steps));
+    let rows = partitions.iter().map(|partition| spool.partition_rows(*partition)).sum();
+    context.progress.begin("encode", Some(rows));
     let layout = EmbeddingsLayout::open(store, spool.partitions())?;
-    let mut parts = Vec::new();
-    for partition in 0..spool.partitions() {
-        parts.push(encode_partition(&spool, partition, &layout, context, counts)?);
-    }
+    let (parts, pipeline) = run_stages(&spool, partitions, &layout, context, counts)?;
     context.progress.end();
-    Ok(EncodedCatalog { spool, parts, items: counts.items, layout })
+    let mut by_partition = vec![Vec::new(); spool.partitions() as usize];
+    for (partition, path) in parts {
+        by_partition[partition as usize].push(path);
+    }
+    Ok(EncodedCatalog { spool, parts: by_partition, items: counts.items, pipeline, layout })
 }
 
-fn encode_partition(
+/// Parts with their partitions, in the order of the rows.
+type Parts = Vec<(u32, PathBuf)>;
+
+fn run_stages(
     spool: &Spool,
-    partition: u32,
+    partitions: &[u32],
     layout: &EmbeddingsLayout,
     context: &EncodeContext<'_>,
     counts: &mut RunCounts,
-) -> Result<Vec<PathBuf>, IndexError> {
-    let schema = context.encoders.embeddings_schema();
-    let wanted = |id: &str| partition_of(id, spool.partitions()) == partition;
-    let cache = EmbeddingCache::load(&layout.earlier_parts(partition)?, &schema, wanted);
-    let mut names = layout.new_names(partition)?;
-    let mut parts = Vec::new();
-    let mut chunk: Vec<Item> = Vec::new();
-    let mut rows = spool.read(partition)?;
-    loop {
-        let row = rows.next().transpose()?;
-        let ended = row.is_none();
-        match row {
-            Some(SpoolRow::Unique(item)) => chunk.push(item),
-            Some(SpoolRow::Duplicate(rejection)) => counts.reject(&rejection)?,
-            None => {}
+) -> Result<(Parts, PipelineReport), IndexError> {
+    let start = Instant::now();
+    let devices = context.encoders.devices().len();
+    let first_error = &FirstError::default();
+    let mut report = empty_report(context);
+    // A chunk is handed over, not queued: the reader already has the next one in its hands.
+    let (to_prepare, chunks) = bounded(0);
+    let (to_encode, windows) = bounded(WINDOWS_PER_DEVICE * devices.max(1));
+    let (to_write, results) = bounded(devices + 1);
+
+    let parts = std::thread::scope(|scope| {
+        let read = {
+            let source = read_chunks::Source { spool, partitions, layout, context };
+            spawn(scope, first_error, move |watch| read_chunks::run(&source, &to_prepare, first_error, watch))
+        };
+        let prepare = {
+            let to_write = to_write.clone();
+            spawn(scope, first_error, move |watch| {
+                prepare::run(context, &chunks, &to_encode, &to_write, first_error, watch)
+            })
+        };
+        let encode: Vec<_> = (0..devices)
+            .map(|device| {
+                let (windows, to_write): (Receiver<_>, Sender<_>) = (windows.clone(), to_write.clone());
+                spawn(scope, first_error, move |watch| {
+                    compute::run(device, context, &windows, &to_write, first_error, watch)
+                })
+            })
+            .collect();
+        // Only the stages' own ends are left, so that each channel closes with the stages that use it.
+        drop((windows, to_write));
+
+        let mut watch = StageWatch::start();
+        let written = write::run(context, &results, counts, &mut report, first_error, &mut watch);
+        let parts = first_error.note(written);
+        drop(results);
+        let mut stages = vec![("write", watch.finish()), ("read", join(read)), ("prepare", join(prepare))];
+        stages.extend(encode.into_iter().map(|worker| ("encode", join(worker))));
+        for (name, seconds) in stages {
+            report.stages.entry(name.to_owned()).or_default().add(seconds);
         }
-        if chunk.len() == context.config.part_rows || (ended && !chunk.is_empty()) {
-            counts.items += chunk.len() as u64;
-            if !schema.modalities.is_empty() {
-                parts.push(encode_chunk(&chunk, &cache, layout, &mut names, context, counts)?);
-            }
-            chunk.clear();
-        }
-        if ended {
-            break;
-        }
-    }
-    Ok(parts)
+        parts
+    });
+    first_error.take()?;
+    let parts = parts.ok_or_else(|| IndexError::Inconsistent { reason: "encoding ended early".to_owned() })?;
+    report.seconds = start.elapsed().as_secs_f64();
+    report.finish();
+    Ok((parts, report))
 }
 
-/// Encodes a chunk into a part of its own, or finds that a part with just these rows is there already.
-fn encode_chunk(
-    items: &[Item],
-    cache: &EmbeddingCache,
-    layout: &EmbeddingsLayout,
-    names: &mut impl Iterator<Item = PathBuf>,
-    context: &EncodeContext<'_>,
-    counts: &mut RunCounts,
-) -> Result<PathBuf, IndexError> {
-    let batch = chunk::encode(items, cache, context, counts)?;
-    // While parts of another number of partitions are around, a part may lie in a folder that goes.
-    if !layout.is_repartitioned()
-        && let Some(path) = cache.same_part(&batch)
-    {
-        return Ok(path.to_owned());
-    }
-    let path = names.next().ok_or_else(|| IndexError::Inconsistent { reason: "no part number is left".to_owned() })?;
-    create_parent(&path)?;
-    let mut writer = EmbeddingsWriter::create(&path, &context.encoders.embeddings_schema())?;
-    writer.write(&batch)?;
-    writer.finish()?;
-    Ok(path)
+/// Runs a stage on a thread of its own. Its error is noted before the stage's ends of channels are dropped, so that it is
+/// the first, and not the neighbours' finding nobody there.
+fn spawn<'scope, Stage>(
+    scope: &'scope Scope<'scope, '_>,
+    first_error: &'scope FirstError,
+    stage: Stage,
+) -> ScopedJoinHandle<'scope, StageSeconds>
+where
+    Stage: FnOnce(&mut StageWatch) -> Result<(), Halt> + Send + 'scope,
+{
+    scope.spawn(move || {
+        let mut watch = StageWatch::start();
+        first_error.run(stage, &mut watch);
+        watch.finish()
+    })
 }
 
-fn create_parent(path: &Path) -> Result<(), IndexError> {
-    match path.parent() {
-        Some(parent) => fs_err::create_dir_all(parent).map_err(IndexError::io(parent)),
-        None => Ok(()),
-    }
+fn join(thread: ScopedJoinHandle<'_, StageSeconds>) -> StageSeconds {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
+
+fn empty_report(context: &EncodeContext<'_>) -> PipelineReport {
+    let work = context.encoders.modalities().iter().map(|one| {
+        let work = ModalityWork { encoder: one.spec.fingerprint(), ..ModalityWork::default() };
+        (one.modality.name().to_owned(), work)
+    });
+    let devices = context.encoders.devices().iter().map(|one| one.device.to_string());
+    PipelineReport { modalities: work.collect(), devices: devices.collect(), ..PipelineReport::default() }
+}
+
+/// Texts in a window of the devices.
+fn text_window(devices: impl IntoIterator<Item = DeviceChoice>) -> usize {
+    let is_cuda = |device| matches!(device, DeviceChoice::Cuda(_));
+    if devices.into_iter().any(is_cuda) { CUDA_TEXT_WINDOW } else { CPU_TEXT_WINDOW }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,38 +1,37 @@
-//! The configured encoders, loaded. Owns sharing: one checkpoint is hashed once and each of its towers loaded once,
-//! whatever number of modalities use it. Invariant: in the order of the configured modalities.
+//! The configured encoders, loaded. Owns sharing: one checkpoint is hashed once and each of its towers loaded once for
+//! each device, whatever number of modalities use it. Invariant: in the order of the configured modalities; every
+//! device has the same encoders under the same numbers.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use encoders::{Checkpoint, CheckpointSource, DeviceChoice, ImageEncoder, TextEncoder};
+use encoders::{Checkpoint, CheckpointSource, DeviceChoice, EncoderError, ImageEncoder, TextEncoder};
 use schemas::embeddings::EmbeddingsSchema;
-use schemas::{Dtype, EncoderSpec, Modality};
+use schemas::{EncoderSpec, Modality};
 
 use crate::config::EncoderConfig;
 use crate::error::IndexError;
 
-/// The encoder of one modality.
-#[derive(Clone, Debug)]
-pub enum ModalityEncoder {
+/// A loaded tower.
+#[derive(Debug)]
+pub enum LoadedEncoder {
     /// For titles and descriptions.
-    Text(Arc<TextEncoder>),
+    Text(Box<TextEncoder>),
     /// For pictures.
-    Image(Arc<ImageEncoder>),
+    Image(Box<ImageEncoder>),
 }
 
-impl ModalityEncoder {
+impl LoadedEncoder {
     /// What identifies it.
     #[must_use]
     pub fn spec(&self) -> &EncoderSpec {
         match self {
-            ModalityEncoder::Text(encoder) => encoder.spec(),
-            ModalityEncoder::Image(encoder) => encoder.spec(),
+            LoadedEncoder::Text(encoder) => encoder.spec(),
+            LoadedEncoder::Image(encoder) => encoder.spec(),
         }
     }
 }
 
-/// A configured modality with its loaded encoder.
+/// A configured modality and its encoder.
 #[derive(Clone, Debug)]
 pub struct EncodedModality {
     /// Modality.
@@ -41,29 +40,68 @@ pub struct EncodedModality {
     pub weight: f32,
     /// Its checkpoint.
     pub checkpoint: Checkpoint,
-    /// Its encoder.
-    pub encoder: ModalityEncoder,
+    /// What identifies its encoder.
+    pub spec: EncoderSpec,
+    /// Number of its encoder among a device's [`DeviceEncoders::encoders`].
+    pub encoder: usize,
+}
+
+/// The encoders on one device.
+#[derive(Debug)]
+pub struct DeviceEncoders {
+    /// The device.
+    pub device: DeviceChoice,
+    /// The different encoders; the same in number and order on each device.
+    pub encoders: Vec<LoadedEncoder>,
 }
 
 /// All configured modalities.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct EncoderSet {
     modalities: Vec<EncodedModality>,
+    devices: Vec<DeviceEncoders>,
 }
 
 impl EncoderSet {
-    /// Opens checkpoints (from the hub where configured) and loads their towers.
+    /// Opens checkpoints (from the hub where configured) and loads their towers, on every device.
     ///
     /// # Errors
-    /// When a checkpoint cannot be found or loaded, or the device cannot be used.
-    pub fn load(configs: &[EncoderConfig], device: DeviceChoice) -> Result<EncoderSet, IndexError> {
-        let mut loader = Loader { device, ..Loader::default() };
-        let mut modalities = Vec::new();
+    /// When a checkpoint cannot be found or loaded, or a device cannot be used.
+    pub fn load(configs: &[EncoderConfig], devices: &[DeviceChoice]) -> Result<EncoderSet, IndexError> {
+        let mut checkpoints = Vec::new();
+        // The first modality that uses an encoder stands for it.
+        let mut towers: Vec<(&EncoderConfig, Checkpoint)> = Vec::new();
+        let mut users = Vec::new();
         for config in configs {
             let failed = |source| IndexError::Encoder { modality: config.modality, source };
-            modalities.push(loader.load(config).map_err(failed)?);
+            let checkpoint = open(&config.source, &mut checkpoints).map_err(failed)?;
+            let same = |(other, loaded): &(&EncoderConfig, Checkpoint)| {
+                loaded.fingerprint() == checkpoint.fingerprint()
+                    && other.dtype == config.dtype
+                    && other.modality.is_text() == config.modality.is_text()
+            };
+            let encoder = towers.iter().position(same).unwrap_or(towers.len());
+            if encoder == towers.len() {
+                towers.push((config, checkpoint.clone()));
+            }
+            users.push((config, checkpoint, encoder));
         }
-        Ok(EncoderSet { modalities })
+        let mut loaded = Vec::new();
+        for &device in devices {
+            let encoders = towers.iter().map(|(config, checkpoint)| load_tower(config, checkpoint, device));
+            loaded.push(DeviceEncoders { device, encoders: encoders.collect::<Result<_, _>>()? });
+        }
+        let Some(first) = loaded.first() else {
+            return Err(IndexError::Inconsistent { reason: "no device to encode on".to_owned() });
+        };
+        let modality = |(config, checkpoint, encoder): (&EncoderConfig, Checkpoint, usize)| EncodedModality {
+            modality: config.modality,
+            weight: config.weight,
+            checkpoint,
+            spec: first.encoders[encoder].spec().clone(),
+            encoder,
+        };
+        Ok(EncoderSet { modalities: users.into_iter().map(modality).collect(), devices: loaded })
     }
 
     /// The modalities in their order.
@@ -72,11 +110,16 @@ impl EncoderSet {
         &self.modalities
     }
 
+    /// The devices; at least one, but for the default set.
+    #[must_use]
+    pub fn devices(&self) -> &[DeviceEncoders] {
+        &self.devices
+    }
+
     /// The columns of the embeddings files.
     #[must_use]
     pub fn embeddings_schema(&self) -> EmbeddingsSchema {
-        let columns = self.modalities.iter().map(|one| (one.modality, one.encoder.spec().clone()));
-        EmbeddingsSchema { modalities: columns.collect() }
+        EmbeddingsSchema { modalities: self.modalities.iter().map(|one| (one.modality, one.spec.clone())).collect() }
     }
 
     /// Copies the checkpoints into a store's `encoders/`, so that queries need no hub. Returns that folder's new
@@ -93,39 +136,41 @@ impl EncoderSet {
     }
 }
 
-#[derive(Default)]
-struct Loader {
-    device: DeviceChoice,
-    checkpoints: Vec<(CheckpointSource, Checkpoint)>,
-    text: HashMap<(String, Dtype), Arc<TextEncoder>>,
-    image: HashMap<(String, Dtype), Arc<ImageEncoder>>,
+/// The devices that a choice means, each by its own name.
+///
+/// # Errors
+/// When a device that was asked for by number is not there.
+pub fn devices(choice: DeviceChoice) -> Result<Vec<DeviceChoice>, IndexError> {
+    let failed = |source| IndexError::Device { source };
+    Ok(match choice {
+        DeviceChoice::Auto if choice.resolve().map_err(failed)?.is_cuda() => vec![DeviceChoice::Cuda(0)],
+        DeviceChoice::Auto => vec![DeviceChoice::Cpu],
+        DeviceChoice::Cpu | DeviceChoice::Cuda(_) => vec![choice],
+    })
 }
 
-impl Loader {
-    fn load(&mut self, config: &EncoderConfig) -> Result<EncodedModality, encoders::EncoderError> {
-        let known = self.checkpoints.iter().find(|(source, _)| *source == config.source);
-        let checkpoint = match known {
-            Some((_, checkpoint)) => checkpoint.clone(),
-            None => {
-                let checkpoint = Checkpoint::open(&config.source)?;
-                self.checkpoints.push((config.source.clone(), checkpoint.clone()));
-                checkpoint
-            }
-        };
-        let key = (checkpoint.fingerprint().to_owned(), config.dtype);
-        let encoder = if config.modality.is_text() {
-            if !self.text.contains_key(&key) {
-                let encoder = TextEncoder::load(&checkpoint, self.device, config.dtype)?;
-                self.text.insert(key.clone(), Arc::new(encoder));
-            }
-            ModalityEncoder::Text(Arc::clone(&self.text[&key]))
-        } else {
-            if !self.image.contains_key(&key) {
-                let encoder = ImageEncoder::load(&checkpoint, self.device, config.dtype)?;
-                self.image.insert(key.clone(), Arc::new(encoder));
-            }
-            ModalityEncoder::Image(Arc::clone(&self.image[&key]))
-        };
-        Ok(EncodedModality { modality: config.modality, weight: config.weight, checkpoint, encoder })
+/// The checkpoint of a source, opened once.
+fn open(
+    source: &CheckpointSource,
+    opened: &mut Vec<(CheckpointSource, Checkpoint)>,
+) -> Result<Checkpoint, EncoderError> {
+    if let Some((_, checkpoint)) = opened.iter().find(|(known, _)| known == source) {
+        return Ok(checkpoint.clone());
     }
+    let checkpoint = Checkpoint::open(source)?;
+    opened.push((source.clone(), checkpoint.clone()));
+    Ok(checkpoint)
+}
+
+fn load_tower(
+    config: &EncoderConfig,
+    checkpoint: &Checkpoint,
+    device: DeviceChoice,
+) -> Result<LoadedEncoder, IndexError> {
+    let loaded = if config.modality.is_text() {
+        TextEncoder::load(checkpoint, device, config.dtype).map(Box::new).map(LoadedEncoder::Text)
+    } else {
+        ImageEncoder::load(checkpoint, device, config.dtype).map(Box::new).map(LoadedEncoder::Image)
+    };
+    loaded.map_err(|source| IndexError::Encoder { modality: config.modality, source })
 }

@@ -41,6 +41,29 @@ pub enum IndexError {
         /// The cause.
         source: encoders::EncoderError,
     },
+    /// A device to encode on.
+    #[error("device")]
+    Device {
+        /// The cause, which names it.
+        source: encoders::EncoderError,
+    },
+    /// More runs are to share the partitions than there are.
+    #[error("share {share} of {partitions} partitions; raise `encode.partitions` or take fewer shares")]
+    TooManyShares {
+        /// The share asked for.
+        share: crate::partitions::PartitionShare,
+        /// Partitions of the configuration.
+        partitions: u32,
+    },
+    /// An embeddings part turned out to be damaged while the snapshot was built. It was renamed, so that the next run
+    /// does not use it.
+    #[error("embeddings `{path}` cannot be read and were set aside; run again to encode their items again")]
+    DamagedPart {
+        /// The part.
+        path: PathBuf,
+        /// The cause.
+        source: schemas::SchemaError,
+    },
     /// Building or opening the snapshot.
     #[error("snapshot")]
     Search(#[source] searcher::SearchError),

@@ -4,13 +4,17 @@
 //! (`encoders`), the retrieval (`searcher`, whose code verifies what it will serve). Invariant: `CURRENT` moves in
 //! [`publish`] and nowhere else, and only a [`verify::VerifiedSnapshot`] can be published.
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests fail by panicking"))]
+
 pub mod build;
 pub mod config;
 pub mod encode;
 pub mod encoder_set;
 pub mod error;
 pub mod gates;
+pub mod partitions;
 pub mod pictures;
+pub mod plan;
 pub mod progress;
 pub mod publish;
 pub mod read;
@@ -23,6 +27,8 @@ pub mod verify;
 
 pub use config::IndexConfig;
 pub use error::IndexError;
+pub use partitions::PartitionShare;
+pub use plan::{Plan, plan};
 pub use progress::{Progress, StopSignal};
 pub use report::RunReport;
-pub use run::{RunContext, run};
+pub use run::{RunContext, run, run_partitions};

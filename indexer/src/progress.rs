@@ -18,6 +18,11 @@ pub trait Progress: Send + Sync {
         let _ = steps;
     }
 
+    /// Tokens and pictures of the current stage were computed by a device.
+    fn computed(&self, tokens: u64, pictures: u64) {
+        let _ = (tokens, pictures);
+    }
+
     /// The current stage is done.
     fn end(&self) {}
 }

@@ -12,6 +12,10 @@ use schemas::rejects::{Rejection, RejectsWriter};
 use crate::error::IndexError;
 use crate::reuse::EncodeReason;
 
+mod pipeline;
+
+pub use pipeline::{ModalityWork, PipelineReport, StageSeconds};
+
 /// Counts of a run, and the file of its rejects.
 #[derive(Debug)]
 pub struct RunCounts {
@@ -25,7 +29,8 @@ pub struct RunCounts {
     pub reasons: BTreeMap<String, u64>,
     /// Per modality.
     pub modalities: BTreeMap<Modality, ModalityCounts>,
-    rejects: RejectsWriter,
+    /// `None` where rejects are only counted.
+    rejects: Option<RejectsWriter>,
 }
 
 /// Counts of one modality.
@@ -45,6 +50,15 @@ impl ModalityCounts {
     pub fn encoded(&self) -> u64 {
         self.encoded.values().sum()
     }
+
+    /// Adds the counts of other items.
+    pub(crate) fn add(&mut self, other: &ModalityCounts) {
+        self.kept += other.kept;
+        self.absent += other.absent;
+        for (reason, count) in &other.encoded {
+            *self.encoded.entry(*reason).or_default() += count;
+        }
+    }
 }
 
 impl RunCounts {
@@ -53,14 +67,21 @@ impl RunCounts {
     /// # Errors
     /// When the file cannot be created.
     pub fn start(rejects_file: &Path, modalities: &[Modality]) -> Result<RunCounts, IndexError> {
-        Ok(RunCounts {
+        let rejects = Some(RejectsWriter::create(rejects_file)?);
+        Ok(RunCounts { rejects, ..RunCounts::unrecorded(modalities) })
+    }
+
+    /// Starts counting; rejects are counted and not written anywhere.
+    #[must_use]
+    pub fn unrecorded(modalities: &[Modality]) -> RunCounts {
+        RunCounts {
             rows: 0,
             items: 0,
             rejected: 0,
             reasons: BTreeMap::new(),
             modalities: modalities.iter().map(|modality| (*modality, ModalityCounts::default())).collect(),
-            rejects: RejectsWriter::create(rejects_file)?,
-        })
+            rejects: None,
+        }
     }
 
     /// Counts and records something left out.
@@ -72,7 +93,10 @@ impl RunCounts {
             self.rejected += 1;
         }
         *self.reasons.entry(rejection.reason.kind().to_owned()).or_default() += 1;
-        Ok(self.rejects.write(rejection)?)
+        if let Some(rejects) = &mut self.rejects {
+            rejects.write(rejection)?;
+        }
+        Ok(())
     }
 
     /// The counts of a modality that was named at the start.
@@ -91,7 +115,9 @@ impl RunCounts {
     /// # Errors
     /// When the file cannot be finished.
     pub fn finish(self) -> Result<RunReport, IndexError> {
-        self.rejects.finish()?;
+        if let Some(rejects) = self.rejects {
+            rejects.finish()?;
+        }
         let by_modality = |count: &dyn Fn(&ModalityCounts) -> u64| {
             self.modalities.iter().map(|(modality, counts)| (modality.name().to_owned(), count(counts))).collect()
         };
@@ -122,6 +148,8 @@ pub enum RunOutcome {
     /// A gate refused; the old snapshot still serves.
     #[default]
     Refused,
+    /// The embeddings of some partitions are there; a run of everything publishes them.
+    Encoded,
 }
 
 /// The report of a run, as its JSON.
@@ -133,11 +161,14 @@ pub struct RunReport {
     pub tool_version: String,
     /// Start, RFC 3339, UTC.
     pub started: String,
-    /// The published snapshot; `null` when a gate refused.
+    /// The share of the partitions that was encoded, as `2/3`; not there for a run of everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// The published snapshot; `null` when a gate refused or only some partitions were encoded.
     pub snapshot: Option<String>,
     /// The snapshot that was current before.
     pub parent: Option<String>,
-    /// Rows of the catalog.
+    /// Rows of the catalog; of the share, if there is one.
     pub rows: u64,
     /// Rows that became items.
     pub items: u64,
@@ -159,6 +190,8 @@ pub struct RunReport {
     pub gates: BTreeMap<String, GateResult>,
     /// Seconds by stage, and `total`.
     pub seconds: BTreeMap<String, f64>,
+    /// How the seconds of encoding were spent.
+    pub pipeline: PipelineReport,
 }
 
 impl RunReport {

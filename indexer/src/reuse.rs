@@ -1,14 +1,23 @@
 //! What of the embeddings that earlier runs left can be kept. Owns the comparison; not the encoding. Invariant: an
 //! embedding is kept only for the same id, the same content hash and the same encoder spec.
+//!
+//! Memory: an earlier row takes 32 to 64 bytes and 18 to 36 for each modality (lists and maps grow by doubling), so 90 to
+//! 170 bytes for three; the embeddings themselves are loaded part by part when a row of a part is needed,
+//! [`LOADED_PART_BYTES`] of them at a time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use schemas::ContentHash;
-use schemas::embeddings::{EmbeddingsBatch, EmbeddingsReader, EmbeddingsSchema};
+use schemas::embeddings::{EmbeddingsReader, EmbeddingsSchema, HashesBatch, HashesReader};
 
 use crate::error::IndexError;
+
+mod loaded_parts;
+
+pub use loaded_parts::LOADED_PART_BYTES;
+use loaded_parts::LoadedParts;
 
 /// Why an embedding is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,67 +46,74 @@ impl EncodeReason {
 }
 
 /// What to do for one modality of one item.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Decision<'a> {
-    /// Take the embedding of an earlier run.
-    Keep(&'a [f16]),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Take the embedding of an earlier run: the item's earlier row has it.
+    Keep(EarlierRow),
     /// Compute it.
     Encode(EncodeReason),
 }
 
-/// Where a row stands in the earlier parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CachedPlace {
-    /// Number of the part in the order they were read.
-    pub part: usize,
-    /// Row in it.
-    pub row: usize,
-}
+/// An item's row among the earlier ones of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EarlierRow(u32);
 
-/// The earlier embeddings of one partition, in memory.
+/// What is known of one modality of a row: the content's hash, and whether there is an embedding of it.
+pub type ContentState = (Option<ContentHash>, bool);
+
+/// The earlier embeddings of one partition: ids and hashes in memory, embeddings in their parts.
 #[derive(Debug, Default)]
-pub struct EmbeddingCache {
-    parts: Vec<CachedPart>,
-    places: HashMap<[u8; 16], CachedPlace>,
-    modalities: Vec<CachedModality>,
+pub struct EarlierEmbeddings {
+    parts: Vec<EarlierPart>,
+    /// By the hash of the id.
+    rows: HashMap<[u8; 16], EarlierRow>,
+    /// Part and row in its file, by [`EarlierRow`].
+    places: Vec<(u32, u32)>,
+    /// By modality and [`EarlierRow`].
+    states: Vec<Vec<ContentState>>,
+    loaded: LoadedParts,
 }
 
 #[derive(Debug)]
-struct CachedPart {
+struct EarlierPart {
     path: PathBuf,
     rows: usize,
     first_row: usize,
-    /// Whether the file has exactly the columns and encoders that are configured now.
+    /// Whether the file has only rows of this partition, and exactly the columns and encoders that are configured now.
     same_schema: bool,
+    /// Per configured modality: its column in the file.
+    columns: Vec<Option<usize>>,
     /// Per configured modality: whether the encoder is the same.
     same_encoder: Vec<bool>,
+    /// Whether its embeddings turned out to be unreadable.
+    lost: bool,
 }
 
-#[derive(Debug, Default)]
-struct CachedModality {
-    dimension: usize,
-    hashes: Vec<Option<ContentHash>>,
-    /// Start of each row's embedding in `values`.
-    starts: Vec<Option<usize>>,
-    values: Vec<f16>,
+/// Embeddings of earlier rows.
+#[derive(Debug, Default, PartialEq)]
+pub struct KeptEmbeddings {
+    /// The rows that were asked for, in any order.
+    pub rows: Vec<usize>,
+    /// `rows × dimension` values.
+    pub values: Vec<f16>,
+    /// Rows whose part cannot be read: they must be encoded.
+    pub lost: Vec<usize>,
 }
 
-impl EmbeddingCache {
-    /// Reads parts, in order: a later part's row takes the place of an earlier one's with the same id. Only rows that
-    /// `wanted` accepts are kept. A part that cannot be read is left out with a warning: it costs time, not truth.
+impl EarlierEmbeddings {
+    /// Reads ids and hashes of parts, in order: a later part's row takes the place of an earlier one's with the same id.
+    /// Only rows that `wanted` accepts are remembered. A part that cannot be read is left out with a warning: it costs
+    /// time, not truth.
     #[must_use]
-    pub fn load(paths: &[PathBuf], schema: &EmbeddingsSchema, wanted: impl Fn(&str) -> bool) -> EmbeddingCache {
-        let modalities = schema.modalities.iter();
-        let modalities = modalities.map(|(_, spec)| CachedModality { dimension: spec.dimension, ..Default::default() });
-        let mut cache = EmbeddingCache { modalities: modalities.collect(), ..EmbeddingCache::default() };
+    pub fn load(paths: &[PathBuf], schema: &EmbeddingsSchema, wanted: impl Fn(&str) -> bool) -> EarlierEmbeddings {
+        let states = vec![Vec::new(); schema.modalities.len()];
+        let mut earlier = EarlierEmbeddings { states, ..EarlierEmbeddings::default() };
         for path in paths {
-            let rows = cache.rows();
-            if let Err(error) = cache.load_part(path, schema, &wanted) {
-                tracing::warn!(path = %path.display(), error = %error, "earlier embeddings cannot be read; encoding again");
-                cache.truncate(rows);
+            if let Err(error) = earlier.load_part(path, schema, &wanted) {
+                warn_unreadable(path, &error);
             }
         }
-        cache
+        earlier
     }
 
     fn load_part(
@@ -106,103 +122,171 @@ impl EmbeddingCache {
         schema: &EmbeddingsSchema,
         wanted: &impl Fn(&str) -> bool,
     ) -> Result<(), IndexError> {
-        let reader = EmbeddingsReader::open(path)?;
+        let reader = HashesReader::open(path)?;
+        let found = reader.schema().clone();
         let columns: Vec<Option<usize>> = schema
             .modalities
             .iter()
-            .map(|(modality, _)| reader.schema().modalities.iter().position(|(found, _)| found == modality))
+            .map(|(modality, _)| found.modalities.iter().position(|(found, _)| found == modality))
             .collect();
         let same_encoder: Vec<bool> = columns
             .iter()
             .zip(&schema.modalities)
             .map(|(column, (_, spec))| {
-                column.is_some_and(|column| reader.schema().modalities[column].1.fingerprint() == spec.fingerprint())
+                column.is_some_and(|column| found.modalities[column].1.fingerprint() == spec.fingerprint())
             })
             .collect();
-        let same_schema =
-            reader.schema().modalities.len() == schema.modalities.len() && same_encoder.iter().all(|same| *same);
-        let (part, first_row) = (self.parts.len(), self.rows());
-        let mut row = 0;
+        let counts: Vec<Option<u64>> =
+            (0..found.modalities.len()).map(|column| reader.embedding_count(column)).collect();
+        // The whole part before any row of it counts: a part that fails half way leaves nothing behind.
+        let batches = reader.collect::<Result<Vec<HashesBatch>, _>>()?;
+        let absent = absent_embeddings(path, &batches, &counts)?;
+
+        let same_columns = found.modalities.len() == schema.modalities.len() && same_encoder.iter().all(|same| *same);
+        let (part, first_row) = (self.parts.len() as u32, self.places.len());
         let mut all_wanted = true;
-        for batch in reader {
-            let batch = batch?;
+        let mut row = 0;
+        for batch in &batches {
             for (index, id) in batch.ids.iter().enumerate() {
-                if !wanted(id) {
+                if wanted(id) {
+                    for (states, column) in self.states.iter_mut().zip(&columns) {
+                        let hash = column.and_then(|column| batch.hashes[column][index]);
+                        let is_absent =
+                            column.is_some_and(|column| absent[column].as_ref().is_some_and(|rows| rows[row]));
+                        states.push((hash, hash.is_some() && !is_absent));
+                    }
+                    self.rows.insert(key(id), EarlierRow(self.places.len() as u32));
+                    self.places.push((part, row as u32));
+                } else {
                     all_wanted = false;
-                    continue;
                 }
-                for ((modality, column), same) in self.modalities.iter_mut().zip(&columns).zip(&same_encoder) {
-                    let column = column.map(|column| &batch.columns[column]);
-                    modality.hashes.push(column.and_then(|column| column.hashes[index]));
-                    let values = column.filter(|_| *same).and_then(|column| column.embedding(index));
-                    modality.starts.push(values.map(|_| modality.values.len()));
-                    modality.values.extend_from_slice(values.unwrap_or_default());
-                }
-                self.places.insert(key(id), CachedPlace { part, row });
                 row += 1;
             }
         }
-        let same_schema = same_schema && all_wanted;
-        self.parts.push(CachedPart { path: path.to_owned(), rows: row, first_row, same_schema, same_encoder });
+        let rows = self.places.len() - first_row;
+        let same_schema = same_columns && all_wanted;
+        self.parts.push(EarlierPart {
+            path: path.to_owned(),
+            rows,
+            first_row,
+            same_schema,
+            columns,
+            same_encoder,
+            lost: false,
+        });
         Ok(())
-    }
-
-    fn rows(&self) -> usize {
-        self.parts.last().map_or(0, |part| part.first_row + part.rows)
-    }
-
-    /// Forgets the rows that a part left behind before it failed.
-    fn truncate(&mut self, rows: usize) {
-        let parts = self.parts.len();
-        self.places.retain(|_, place| place.part < parts);
-        for modality in &mut self.modalities {
-            modality.hashes.truncate(rows);
-            modality.starts.truncate(rows);
-        }
     }
 
     /// Where the item stands, if an earlier run had it.
     #[must_use]
-    pub fn place(&self, id: &str) -> Option<CachedPlace> {
-        self.places.get(&key(id)).copied()
+    pub fn row(&self, id: &str) -> Option<EarlierRow> {
+        self.rows.get(&key(id)).copied()
+    }
+
+    /// What is known of a modality of a row.
+    #[must_use]
+    pub fn state(&self, row: EarlierRow, modality: usize) -> ContentState {
+        self.states[modality][row.0 as usize]
     }
 
     /// What to do for the modality of that number whose content has that hash.
     #[must_use]
-    pub fn decide(&self, place: Option<CachedPlace>, modality: usize, hash: ContentHash) -> Decision<'_> {
-        let Some(place) = place else { return Decision::Encode(EncodeReason::NewItem) };
-        let part = &self.parts[place.part];
-        let cached = &self.modalities[modality];
-        let row = part.first_row + place.row;
-        match (cached.hashes[row], cached.starts[row]) {
+    pub fn decide(&self, row: Option<EarlierRow>, modality: usize, hash: ContentHash) -> Decision {
+        let Some(row) = row else { return Decision::Encode(EncodeReason::NewItem) };
+        let part = &self.parts[self.places[row.0 as usize].0 as usize];
+        if part.lost {
+            return Decision::Encode(EncodeReason::NewItem);
+        }
+        match self.state(row, modality) {
             (Some(found), _) if found != hash => Decision::Encode(EncodeReason::ContentChanged),
-            (Some(_), Some(start)) => Decision::Keep(&cached.values[start..start + cached.dimension]),
-            (Some(_), None) if !part.same_encoder[modality] => Decision::Encode(EncodeReason::EncoderChanged),
+            (Some(_), _) if !part.same_encoder[modality] => Decision::Encode(EncodeReason::EncoderChanged),
+            (Some(_), true) => Decision::Keep(row),
             (Some(_) | None, _) => Decision::Encode(EncodeReason::NewModality),
         }
     }
 
-    /// The part that consists of exactly the batch's rows, hashes and embeddings, made by the configured encoders: it
-    /// can stay as it is.
+    /// The part in `folder` that consists of exactly these rows in this order, with these contents, made by the
+    /// configured encoders: it can stay as it is. `states` has a list for each modality, parallel to `rows`.
     #[must_use]
-    pub fn same_part(&self, batch: &EmbeddingsBatch) -> Option<&Path> {
-        let number = self.place(batch.ids.first()?)?.part;
-        let part = self.parts.get(number).filter(|part| part.same_schema && part.rows == batch.ids.len())?;
-        for (row, id) in batch.ids.iter().enumerate() {
-            if self.place(id) != Some(CachedPlace { part: number, row }) {
-                return None;
-            }
-            for (cached, column) in self.modalities.iter().zip(&batch.columns) {
-                let found = (cached.hashes[part.first_row + row], cached.starts[part.first_row + row].is_some());
-                if found != (column.hashes[row], column.present[row]) {
-                    return None;
+    pub fn same_part(&self, folder: &Path, rows: &[Option<EarlierRow>], states: &[Vec<ContentState>]) -> Option<&Path> {
+        let first = rows.first().copied()??;
+        let part = &self.parts[self.places[first.0 as usize].0 as usize];
+        let whole = part.first_row == first.0 as usize && part.rows == rows.len();
+        // A part in another folder may go with its folder.
+        if !whole || !part.same_schema || part.lost || part.path.parent() != Some(folder) {
+            return None;
+        }
+        let consecutive = rows.iter().zip(first.0..).all(|(row, expected)| *row == Some(EarlierRow(expected)));
+        let earlier = part.first_row..part.first_row + part.rows;
+        let unchanged = self.states.iter().zip(states).all(|(known, states)| known[earlier.clone()] == states[..]);
+        (consecutive && unchanged).then_some(&part.path)
+    }
+
+    /// The embeddings of a modality that was decided to be kept; `kept` pairs any row number with the earlier row. Loads
+    /// the parts that it needs, each once.
+    pub fn embeddings(&mut self, modality: usize, kept: &[(usize, EarlierRow)]) -> KeptEmbeddings {
+        let mut kept = kept.to_vec();
+        kept.sort_unstable_by_key(|(_, earlier)| *earlier);
+        let mut found = KeptEmbeddings::default();
+        for (row, earlier) in kept {
+            let (number, row_in_part) = self.places[earlier.0 as usize];
+            let part = &mut self.parts[number as usize];
+            let column = part.columns[modality].filter(|_| !part.lost);
+            let embedding = match column {
+                Some(column) => self.loaded.embedding(number, &part.path, column, row_in_part as usize),
+                None => Ok(None),
+            };
+            match embedding {
+                Ok(Some(values)) => {
+                    found.rows.push(row);
+                    found.values.extend_from_slice(values);
+                }
+                // The hashes promised an embedding that is not there: the rest of the part is not to be trusted either.
+                Ok(None) => {
+                    part.lost = true;
+                    found.lost.push(row);
+                }
+                Err(error) => {
+                    warn_unreadable(&part.path, &error);
+                    part.lost = true;
+                    found.lost.push(row);
                 }
             }
         }
-        Some(&part.path)
+        found
     }
+}
+
+/// For each column the rows that have a hash but no embedding; `None` where all that have a hash have one, which the
+/// footer nearly always says.
+fn absent_embeddings(
+    path: &Path,
+    batches: &[HashesBatch],
+    counts: &[Option<u64>],
+) -> Result<Vec<Option<Vec<bool>>>, IndexError> {
+    let hashes = |column: usize| batches.iter().flat_map(move |batch| &batch.hashes[column]).flatten().count() as u64;
+    let unclear: Vec<bool> = counts.iter().enumerate().map(|(column, count)| *count != Some(hashes(column))).collect();
+    let mut absent: Vec<Option<Vec<bool>>> = unclear.iter().map(|unclear| unclear.then(Vec::new)).collect();
+    if unclear.contains(&true) {
+        for batch in EmbeddingsReader::open(path)? {
+            for (absent, column) in absent.iter_mut().zip(batch?.columns) {
+                if let Some(absent) = absent {
+                    absent.extend(column.present.iter().map(|present| !present));
+                }
+            }
+        }
+    }
+    Ok(absent)
+}
+
+fn warn_unreadable(path: &Path, error: &IndexError) {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(path = %path.display(), error = %error, cause, "earlier embeddings cannot be read; encoding again");
 }
 
 fn key(id: &str) -> [u8; 16] {
     ContentHash::of(id.as_bytes()).0
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
-//! The nightly flow, in one function. Owns the order of the stages and the staging folder; each stage is in its own
-//! file. Invariant: whatever stage fails, the store's published snapshot is the one from before.
+//! The nightly flow, in one function, and its first half for some partitions alone. Owns the order of the stages and the
+//! staging folder; each stage is in its own file. Invariant: whatever stage fails, the store's published snapshot is the
+//! one from before.
 
 use std::path::{Path, PathBuf};
 
@@ -11,9 +12,10 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use crate::build::{self, BuildContext};
 use crate::config::IndexConfig;
-use crate::encode::{self, EncodeContext};
-use crate::encoder_set::EncoderSet;
+use crate::encode::{self, EncodeContext, EncodedCatalog};
+use crate::encoder_set::{EncoderSet, devices};
 use crate::error::IndexError;
+use crate::partitions::{ChosenPartitions, PartitionShare};
 use crate::pictures::PictureReader;
 use crate::progress::{Progress, StopSignal};
 use crate::publish;
@@ -42,22 +44,12 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
     let lock = store.lock()?;
     let parent = store.current()?;
     let started = Start::after(parent.as_ref());
-    let staging = Staging::create(&store)?;
-    let modalities: Vec<_> = config.encoders.iter().map(|encoder| encoder.modality).collect();
-    let rejects_file = store.reports_folder().join(format!("{}.rejects.parquet", started.compact));
-    let mut counts = RunCounts::start(&rejects_file, &modalities)?;
+    let staging = Staging::create(store.staging_folder())?;
+    let files = ReportFiles::new(&store, &started, None);
+    let mut counts = files.start_counts(config)?;
 
-    let catalog = Catalog::open(&config.catalog)?;
-    let pictures = PictureReader::new(catalog.folder(), config.encode.image_limits)?;
-    let encoders = EncoderSet::load(&config.encoders, config.encode.device)?;
-    clock.end_stage("open");
-
-    let spool = SpoolWriter::create(&staging.folder.join("spool"), config.encode.partitions)?;
-    let spool = read::read(&catalog, spool, &mut counts, progress, stop)?;
-    clock.end_stage("read");
-
-    let encode = EncodeContext { config: &config.encode, encoders: &encoders, pictures: &pictures, progress, stop };
-    let encoded = encode::encode(spool, &store, &encode, &mut counts)?;
+    let chosen = ChosenPartitions::all(config.encode.partitions);
+    let (encoded, encoders) = read_and_encode(config, &chosen, &store, &staging, &mut counts, &mut clock, context)?;
     encoders.copy_to(&store.encoders_folder())?;
     clock.end_stage("encode");
 
@@ -98,14 +90,107 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
         started: started.rfc3339,
         snapshot,
         parent: parent.map(|parent| parent.to_string()),
-        rejects_file: rejects_file.display().to_string(),
         gates,
         seconds: clock.seconds(),
+        pipeline: encoded.pipeline,
         ..counts.finish()?
     };
-    let path = store.reports_folder().join(format!("{}.json", started.compact));
-    schemas::durable::write_durably(&path, report.to_json().as_bytes())?;
-    Ok(report)
+    files.write(report)
+}
+
+/// Encodes one share of the partitions and publishes nothing: several such runs, on different shares, may work on one
+/// store at the same time, and [`run`] then finds everything encoded. Doing it again encodes nothing.
+///
+/// # Errors
+/// When there are fewer partitions than shares, another run holds the store or one of the partitions, or encoding fails.
+/// Finished parts stay.
+pub fn run_partitions(
+    config: &IndexConfig,
+    share: PartitionShare,
+    context: &RunContext<'_>,
+) -> Result<RunReport, IndexError> {
+    let mut clock = StageClock::start();
+    let chosen = ChosenPartitions::of(share, config.encode.partitions)?;
+    let store = Store::open_or_create(&config.store)?;
+    let _lock = store.lock_partitions(&chosen.list())?;
+    let parent = store.current()?;
+    let started = Start::after(parent.as_ref());
+    let staging = Staging::create(store.staging_folder().join(share.file_name()))?;
+    let files = ReportFiles::new(&store, &started, Some(share));
+    let mut counts = files.start_counts(config)?;
+
+    let (encoded, _) = read_and_encode(config, &chosen, &store, &staging, &mut counts, &mut clock, context)?;
+    clock.end_stage("encode");
+    staging.remove()?;
+    let report = RunReport {
+        outcome: RunOutcome::Encoded,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: started.rfc3339,
+        partition: Some(share.to_string()),
+        parent: parent.map(|parent| parent.to_string()),
+        seconds: clock.seconds(),
+        pipeline: encoded.pipeline,
+        ..counts.finish()?
+    };
+    files.write(report)
+}
+
+/// The stages that both kinds of run have: the chosen partitions' rows into the spool, and their embeddings into parts.
+fn read_and_encode(
+    config: &IndexConfig,
+    chosen: &ChosenPartitions,
+    store: &Store,
+    staging: &Staging,
+    counts: &mut RunCounts,
+    clock: &mut StageClock,
+    context: &RunContext<'_>,
+) -> Result<(EncodedCatalog, EncoderSet), IndexError> {
+    let (progress, stop) = (context.progress, &context.stop);
+    let catalog = Catalog::open(&config.catalog)?;
+    let pictures = PictureReader::new(catalog.folder(), config.encode.image_limits)?;
+    let encoders = EncoderSet::load(&config.encoders, &devices(config.encode.device)?)?;
+    clock.end_stage("open");
+
+    let spool = SpoolWriter::create(&staging.folder.join("spool"), chosen.partitions())?;
+    let spool = read::read(&catalog, spool, chosen, counts, progress, stop)?;
+    clock.end_stage("read");
+
+    let encode = EncodeContext { config: &config.encode, encoders: &encoders, pictures: &pictures, progress, stop };
+    let encoded = encode::encode(spool, &chosen.list(), store, &encode, counts)?;
+    Ok((encoded, encoders))
+}
+
+/// Where a run's report and its rejects go, below the store's `reports/`.
+struct ReportFiles {
+    report: PathBuf,
+    rejects: PathBuf,
+}
+
+impl ReportFiles {
+    /// Runs of different shares may start in the same second: the share is in the name.
+    fn new(store: &Store, started: &Start, share: Option<PartitionShare>) -> ReportFiles {
+        let name = match share {
+            Some(share) => format!("{}.{}", started.compact, share.file_name()),
+            None => started.compact.clone(),
+        };
+        let folder = store.reports_folder();
+        ReportFiles {
+            report: folder.join(format!("{name}.json")),
+            rejects: folder.join(format!("{name}.rejects.parquet")),
+        }
+    }
+
+    fn start_counts(&self, config: &IndexConfig) -> Result<RunCounts, IndexError> {
+        let modalities: Vec<_> = config.encoders.iter().map(|encoder| encoder.modality).collect();
+        RunCounts::start(&self.rejects, &modalities)
+    }
+
+    /// Writes the report and gives it, with the name of the rejects' file.
+    fn write(&self, report: RunReport) -> Result<RunReport, IndexError> {
+        let report = RunReport { rejects_file: self.rejects.display().to_string(), ..report };
+        schemas::durable::write_durably(&self.report, report.to_json().as_bytes())?;
+        Ok(report)
+    }
 }
 
 /// The time a run started at.
@@ -132,14 +217,15 @@ impl Start {
     }
 }
 
-/// The store's `staging/`, emptied of what an earlier run left. The store's lock is held while it exists.
+/// A folder for what a run has not finished, emptied of what an earlier one left: the store's `staging/`, or one in it for
+/// a share of the partitions. The lock of the store or of the partitions is held while it exists.
 struct Staging {
     folder: PathBuf,
 }
 
 impl Staging {
-    fn create(store: &Store) -> Result<Staging, IndexError> {
-        let staging = Staging { folder: store.staging_folder() };
+    fn create(folder: PathBuf) -> Result<Staging, IndexError> {
+        let staging = Staging { folder };
         staging.clear()?;
         fs_err::create_dir_all(&staging.folder).map_err(IndexError::io(&staging.folder))?;
         Ok(staging)

@@ -139,6 +139,12 @@ impl Spool {
         self.rows.iter().sum()
     }
 
+    /// Rows of a partition, duplicates included.
+    #[must_use]
+    pub fn partition_rows(&self, partition: u32) -> u64 {
+        self.rows.get(partition as usize).copied().unwrap_or(0)
+    }
+
     /// Reads a partition from its start. Remembers 16 bytes and a location per id, so a partition bounds the memory.
     ///
     /// # Errors

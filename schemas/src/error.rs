@@ -82,6 +82,16 @@ pub enum SchemaError {
         /// What the lock file says of its holder.
         holder: String,
     },
+    /// Another process writes embeddings of a partition.
+    #[error("partition {partition} of store `{path}` is locked by another run ({holder}); wait for it or stop it")]
+    PartitionLocked {
+        /// The store.
+        path: PathBuf,
+        /// The partition, from 0.
+        partition: u32,
+        /// What the lock file says of its holder.
+        holder: String,
+    },
     /// The store has no published snapshot.
     #[error("store `{path}` has no published snapshot; run `indexer run` first")]
     NothingPublished {

@@ -1,11 +1,12 @@
-//! The store folder: where everything is, which snapshot is published, who may write. Owns paths, `CURRENT` and the
-//! lock; not the files inside a snapshot. Invariant: `CURRENT` names a whole snapshot or does not exist, and changes
+//! The store folder: where everything is, which snapshot is published. Owns paths and `CURRENT`; not the locks
+//! (`locks.rs`) nor the files inside a snapshot. Invariant: `CURRENT` names a whole snapshot or does not exist, and changes
 //! only by an atomic rename after everything it points to is on disk.
 //!
 //! ```text
 //! store/
 //!   CURRENT                       the published snapshot's id and a newline
-//!   lock                          one writer at a time (advisory lock; holds the writer's pid, host and start time)
+//!   lock                          one writer at a time, or several of different partitions
+//!   locks/partition=00000         held by the writer of that partition
 //!   embeddings/partition=00000/part-00000.parquet
 //!   encoders/<checkpoint>/        checkpoint folders the snapshots' queries need
 //!   snapshots/<utc time>-<digest>/
@@ -13,36 +14,30 @@
 //!   reports/<utc time>.json       a report per run, and <utc time>.rejects.parquet
 //! ```
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use fs_err::{File, OpenOptions};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use fs_err::File;
 
 use crate::durable::write_durably;
 use crate::error::SchemaError;
 pub use crate::snapshot_id::SnapshotId;
 
+mod locks;
+
+pub use locks::{LOCKS_FOLDER, LayoutLock, PartitionsLock, StoreLock};
+
 /// Name of the file that names the published snapshot.
 pub const CURRENT_FILE: &str = "CURRENT";
 /// Name of the lock file.
 pub const LOCK_FILE: &str = "lock";
-/// Bytes that are read of `CURRENT` and of the lock file; both are far shorter, unless something is wrong.
+/// Bytes that are read of `CURRENT`, which is far shorter unless something is wrong.
 const SMALL_FILE_BYTES: u64 = 1024;
 
 /// A store folder.
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
-}
-
-/// The right to write to a store; given back when dropped, or by the operating system when the holder dies.
-#[derive(Debug)]
-pub struct StoreLock {
-    folder: PathBuf,
-    /// Holds the advisory lock until it is closed.
-    _file: File,
 }
 
 impl Store {
@@ -175,31 +170,6 @@ impl Store {
         Ok(snapshots)
     }
 
-    /// Takes the writer's lock without waiting. The lock is the operating system's, so it ends with its holder; the
-    /// file and what it says stay and mean nothing by themselves.
-    ///
-    /// # Errors
-    /// [`SchemaError::Locked`] when another process, or another lock of this one, holds it.
-    pub fn lock(&self) -> Result<StoreLock, SchemaError> {
-        let path = self.folder.join(LOCK_FILE);
-        let io = |source| SchemaError::Io { path: path.clone(), source };
-        // Not truncated here: until the lock is ours the content is the holder's.
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let holder = read_small(&path).unwrap_or_default();
-                let holder = if holder.trim().is_empty() { "holder unknown" } else { holder.trim() };
-                return Err(SchemaError::Locked { path: self.folder.clone(), holder: holder.to_owned() });
-            }
-            Err(std::fs::TryLockError::Error(source)) => return Err(io(source)),
-        }
-        file.set_len(0).map_err(io)?;
-        file.write_all(holder_text().as_bytes()).and_then(|()| file.flush()).map_err(io)?;
-        Ok(StoreLock { folder: self.folder.clone(), _file: file })
-    }
-
     fn check_exists(&self, snapshot: &SnapshotId) -> Result<(), SchemaError> {
         if self.snapshot_folder(snapshot).is_dir() {
             return Ok(());
@@ -212,19 +182,6 @@ fn read_small(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(SMALL_FILE_BYTES).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// What the lock file says of this process: `pid 123 on host since 2026-11-20T03:15:00Z`.
-fn holder_text() -> String {
-    let now = OffsetDateTime::now_utc();
-    let start = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_else(|_| "unknown time".to_owned());
-    format!("pid {} on {} since {start}\n", std::process::id(), host_name())
-}
-
-fn host_name() -> String {
-    let kernel = fs_err::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = kernel.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
-    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown host".to_owned())
 }
 
 #[cfg(test)]
@@ -293,22 +250,6 @@ mod tests {
         fs_err::write(store.snapshots_folder().join("20261119T031500Z-1a2b3c4d5e6f"), "a file")?;
         snapshots.reverse();
         assert_eq!(store.snapshots()?, snapshots);
-        Ok(())
-    }
-
-    #[test]
-    fn the_second_writer_is_told_who_holds_the_lock() -> Outcome {
-        let (_folder, store, _) = store_with(&[])?;
-        let lock = store.lock()?;
-        match store.lock() {
-            Err(SchemaError::Locked { holder, .. }) => {
-                assert!(holder.starts_with(&format!("pid {} on ", std::process::id())), "{holder}");
-                assert!(holder.ends_with('Z'), "{holder}");
-            }
-            other => return Err(format!("{other:?}").into()),
-        }
-        drop(lock);
-        store.lock()?;
         Ok(())
     }
 

@@ -2,9 +2,10 @@
 //! and the change of the number of partitions; not the parts' content. Invariant: a part is removed only when a
 //! snapshot is published whose items all have their embeddings in parts that stay.
 //!
-//! `embeddings/layout.json` names the number of partitions of the last published run. While another number is
-//! configured, every partition looks into all parts.
+//! `embeddings/layout.json` names the number of partitions of the last published run, or of the first one while there is
+//! nothing else. While another number is configured, every partition looks into all parts.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use schemas::Store;
@@ -25,51 +26,91 @@ struct LayoutFile {
 pub(super) struct EmbeddingsLayout {
     store: Store,
     partitions: u32,
-    earlier_partitions: Option<u32>,
+    earlier: EarlierParts,
 }
 
-impl EmbeddingsLayout {
-    pub(super) fn open(store: &Store, partitions: u32) -> Result<EmbeddingsLayout, IndexError> {
-        let path = layout_file(store);
-        let earlier_partitions = match fs_err::read(&path) {
-            // A layout file that says nothing sensible means that nothing is known: look everywhere.
-            Ok(text) => Some(serde_json::from_slice::<LayoutFile>(&text).map_or(0, |layout| layout.partitions)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(source) => return Err(IndexError::Io { path, source }),
+/// Where the parts of earlier runs are.
+#[derive(Debug)]
+pub(crate) struct EarlierParts {
+    store: Store,
+    /// Whether the parts on disk are laid out by the number of partitions that is configured.
+    same_layout: bool,
+}
+
+impl EarlierParts {
+    /// Looks which number of partitions the parts on disk are laid out by.
+    pub(crate) fn look(store: &Store, partitions: u32) -> Result<EarlierParts, IndexError> {
+        Ok(EarlierParts { store: store.clone(), same_layout: layout_partitions(store)? == Some(partitions) })
+    }
+
+    /// Parts that may hold rows of a partition, in the order of their numbers: those of its folder, or all parts while
+    /// the layout has another number of partitions.
+    pub(crate) fn of(&self, partition: u32) -> Result<Vec<PathBuf>, IndexError> {
+        let folders = match self.same_layout {
+            true => vec![self.store.embeddings_folder(partition)],
+            false => partition_folders(&self.store)?,
         };
-        Ok(EmbeddingsLayout { store: store.clone(), partitions, earlier_partitions })
-    }
-
-    /// Whether the parts on disk may belong to another number of partitions.
-    pub(super) fn is_repartitioned(&self) -> bool {
-        self.earlier_partitions != Some(self.partitions)
-    }
-
-    /// Parts that may hold rows of the partition, in the order of their numbers.
-    pub(super) fn earlier_parts(&self, partition: u32) -> Result<Vec<PathBuf>, IndexError> {
-        if !self.is_repartitioned() {
-            let parts = list_parts(&self.store.embeddings_folder(partition))?;
-            return Ok(parts.into_iter().map(|(_, path)| path).collect());
-        }
         let mut parts = Vec::new();
-        for folder in self.partition_folders()? {
+        for folder in folders {
             parts.extend(list_parts(&folder)?.into_iter().map(|(_, path)| path));
         }
         Ok(parts)
     }
+}
 
-    /// Names for new parts of the partition: numbers above those that are there.
-    pub(super) fn new_names(&self, partition: u32) -> Result<impl Iterator<Item = PathBuf> + use<>, IndexError> {
+/// Names for new parts of a partition: numbers above those that are there.
+#[derive(Debug)]
+pub(super) struct PartNames {
+    folder: PathBuf,
+    next: Option<u32>,
+}
+
+impl PartNames {
+    /// The partition's folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Iterator for PartNames {
+    type Item = PathBuf;
+
+    fn next(&mut self) -> Option<PathBuf> {
+        let number = self.next?;
+        self.next = number.checked_add(1);
+        Some(self.folder.join(part_name(number)))
+    }
+}
+
+impl EmbeddingsLayout {
+    /// Looks at the folder. In one without any partition the number is written down at once, so that what a stopped
+    /// first run finished need not be looked for everywhere.
+    pub(super) fn open(store: &Store, partitions: u32) -> Result<EmbeddingsLayout, IndexError> {
+        // Runs of partitions may start together.
+        let _lock = store.lock_layout()?;
+        if layout_partitions(store)?.is_none() && partition_folders(store)?.is_empty() {
+            write_layout(store, partitions)?;
+        }
+        let earlier = EarlierParts::look(store, partitions)?;
+        Ok(EmbeddingsLayout { store: store.clone(), partitions, earlier })
+    }
+
+    pub(super) fn earlier_parts(&self, partition: u32) -> Result<Vec<PathBuf>, IndexError> {
+        self.earlier.of(partition)
+    }
+
+    pub(super) fn new_names(&self, partition: u32) -> Result<PartNames, IndexError> {
         let folder = self.store.embeddings_folder(partition);
-        let next = list_parts(&folder)?.last().map_or(0, |(last, _)| last + 1);
-        Ok((next..=u32::MAX).map(move |number| folder.join(part_name(number))))
+        let next = list_parts(&folder)?.last().map_or(Some(0), |(last, _)| last.checked_add(1));
+        Ok(PartNames { folder, next })
     }
 
     /// Removes every file that is not among the partitions' `parts`, then names the number of partitions.
     pub(super) fn settle(&self, parts: &[Vec<PathBuf>]) -> Result<(), IndexError> {
-        for folder in self.partition_folders()? {
+        let kept: HashSet<&PathBuf> = parts.iter().flatten().collect();
+        for folder in partition_folders(&self.store)? {
             for path in entries(&folder, |_| true)? {
-                if !parts.iter().any(|parts| parts.contains(&path)) {
+                if !kept.contains(&path) {
                     fs_err::remove_file(&path).map_err(IndexError::io(&path))?;
                 }
             }
@@ -77,16 +118,36 @@ impl EmbeddingsLayout {
                 fs_err::remove_dir(&folder).map_err(IndexError::io(&folder))?;
             }
         }
-        let path = layout_file(&self.store);
-        super::create_parent(&path)?;
-        let text = format!("{{\"partitions\":{}}}\n", self.partitions);
-        Ok(schemas::durable::write_durably(&path, text.as_bytes())?)
+        write_layout(&self.store, self.partitions)
     }
+}
 
-    fn partition_folders(&self) -> Result<Vec<PathBuf>, IndexError> {
-        let folder = self.store.folder().join("embeddings");
-        entries(&folder, |name| name.starts_with("partition="))
+/// The number of partitions that the parts on disk are laid out by; `Some(0)` for a file that says nothing sensible, so
+/// that it equals no configured number.
+fn layout_partitions(store: &Store) -> Result<Option<u32>, IndexError> {
+    let path = layout_file(store);
+    match fs_err::read(&path) {
+        Ok(text) => Ok(Some(serde_json::from_slice::<LayoutFile>(&text).map_or(0, |layout| layout.partitions))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(IndexError::Io { path, source }),
     }
+}
+
+pub(super) fn create_parent(path: &Path) -> Result<(), IndexError> {
+    match path.parent() {
+        Some(parent) => fs_err::create_dir_all(parent).map_err(IndexError::io(parent)),
+        None => Ok(()),
+    }
+}
+
+fn write_layout(store: &Store, partitions: u32) -> Result<(), IndexError> {
+    let path = layout_file(store);
+    create_parent(&path)?;
+    Ok(schemas::durable::write_durably(&path, format!("{{\"partitions\":{partitions}}}\n").as_bytes())?)
+}
+
+fn partition_folders(store: &Store) -> Result<Vec<PathBuf>, IndexError> {
+    entries(&store.folder().join("embeddings"), |name| name.starts_with("partition="))
 }
 
 fn layout_file(store: &Store) -> PathBuf {

@@ -8,6 +8,7 @@
 //! could not be encoded). Key-value metadata: `catalens.format_version` and `catalens.encoder.<modality>`, an
 //! [`EncoderSpec`] as JSON.
 
+mod hashes;
 mod parts;
 mod read;
 mod write;
@@ -21,6 +22,7 @@ use crate::content_hash::ContentHash;
 use crate::encoder_spec::EncoderSpec;
 use crate::modality::Modality;
 
+pub use hashes::{HashesBatch, HashesReader};
 pub use parts::{list_parts, part_name};
 pub use read::EmbeddingsReader;
 pub use write::EmbeddingsWriter;

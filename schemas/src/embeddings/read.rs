@@ -14,7 +14,7 @@ use crate::content_hash::ContentHash;
 use crate::error::SchemaError;
 use crate::format_version::{FORMAT_VERSION_KEY, check_text};
 use crate::modality::Modality;
-use crate::parquet_file::{Batches, open};
+use crate::parquet_file::{Batches, Builder, open};
 
 /// Reads one part file batch by batch, [`DEFAULT_READ_ROWS`] rows at a time. After an error there is nothing more.
 pub struct EmbeddingsReader {
@@ -30,13 +30,7 @@ impl EmbeddingsReader {
     /// # Errors
     /// When it is missing, damaged, foreign, or of a newer format version.
     pub fn open(path: &Path) -> Result<EmbeddingsReader, SchemaError> {
-        let builder = open(path)?;
-        let metadata = builder.metadata().file_metadata();
-        let schema = schema(path, metadata.key_value_metadata().map_or(&[], Vec::as_slice))?;
-        let row_count = u64::try_from(metadata.num_rows())
-            .map_err(|_| SchemaError::invalid(path, "its footer has a negative number of rows"))?;
-        let expected = schema.arrow_schema().map_err(|reason| SchemaError::invalid(path, reason))?;
-        compare_columns(builder.schema(), &expected).map_err(|reason| SchemaError::invalid(path, reason))?;
+        let Checked { builder, schema, row_count } = open_checked(path)?;
         let batches = Batches::new(path, builder.with_batch_size(DEFAULT_READ_ROWS))?;
         Ok(EmbeddingsReader { path: path.to_owned(), schema, row_count, batches: Some(batches) })
     }
@@ -78,6 +72,25 @@ impl std::fmt::Debug for EmbeddingsReader {
     }
 }
 
+/// A part file whose footer says that it is one.
+pub(super) struct Checked {
+    pub(super) builder: Builder,
+    pub(super) schema: EmbeddingsSchema,
+    pub(super) row_count: u64,
+}
+
+/// Opens a file and compares its columns with its own metadata.
+pub(super) fn open_checked(path: &Path) -> Result<Checked, SchemaError> {
+    let builder = open(path)?;
+    let metadata = builder.metadata().file_metadata();
+    let schema = schema(path, metadata.key_value_metadata().map_or(&[], Vec::as_slice))?;
+    let row_count = u64::try_from(metadata.num_rows())
+        .map_err(|_| SchemaError::invalid(path, "its footer has a negative number of rows"))?;
+    let expected = schema.arrow_schema().map_err(|reason| SchemaError::invalid(path, reason))?;
+    compare_columns(builder.schema(), &expected).map_err(|reason| SchemaError::invalid(path, reason))?;
+    Ok(Checked { builder, schema, row_count })
+}
+
 /// Version and encoders, from the key-value metadata.
 fn schema(path: &Path, metadata: &[KeyValue]) -> Result<EmbeddingsSchema, SchemaError> {
     let value = |key: &str| metadata.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref());
@@ -112,32 +125,40 @@ fn compare_columns(got: &Schema, expected: &Schema) -> Result<(), String> {
 
 /// `None` when a column is not of its type, or an id is missing.
 fn convert(batch: &RecordBatch, schema: &EmbeddingsSchema) -> Option<EmbeddingsBatch> {
-    let ids = batch.column(0).as_string_opt::<i32>()?;
-    if ids.null_count() > 0 {
-        return None;
-    }
+    let ids = ids(batch.column(0))?;
     let mut columns = Vec::with_capacity(schema.modalities.len());
     for (number, (_, encoder)) in schema.modalities.iter().enumerate() {
         columns.push(column(batch.column(1 + 2 * number), batch.column(2 + 2 * number), encoder.dimension)?);
     }
-    Some(EmbeddingsBatch { ids: ids.iter().flatten().map(str::to_owned).collect(), columns })
+    Some(EmbeddingsBatch { ids, columns })
 }
 
-fn column(hashes: &ArrayRef, embeddings: &ArrayRef, dimension: usize) -> Option<EmbeddingsColumn> {
-    let hashes = hashes.as_fixed_size_binary_opt()?;
+/// `None` when the column is no text, or an id is missing.
+pub(super) fn ids(column: &ArrayRef) -> Option<Vec<String>> {
+    let ids = column.as_string_opt::<i32>().filter(|ids| ids.null_count() == 0)?;
+    Some(ids.iter().flatten().map(str::to_owned).collect())
+}
+
+/// `None` when the column has no hashes.
+pub(super) fn hashes(column: &ArrayRef) -> Option<Vec<Option<ContentHash>>> {
+    let hashes = column.as_fixed_size_binary_opt()?;
+    let hash = |row| match hashes.is_valid(row) {
+        true => Some(Some(ContentHash(hashes.value(row).try_into().ok()?))),
+        false => Some(None),
+    };
+    (0..hashes.len()).map(hash).collect()
+}
+
+fn column(hash_column: &ArrayRef, embeddings: &ArrayRef, dimension: usize) -> Option<EmbeddingsColumn> {
     let lists = embeddings.as_fixed_size_list_opt()?;
     let values = lists.values().as_primitive_opt::<Float16Type>()?;
     let mut column = EmbeddingsColumn {
         dimension,
-        hashes: Vec::with_capacity(hashes.len()),
+        hashes: Vec::with_capacity(lists.len()),
         present: Vec::with_capacity(lists.len()),
         values: Vec::with_capacity(lists.len() * dimension),
     };
-    for row in 0..hashes.len() {
-        let hash = match hashes.is_valid(row) {
-            true => Some(ContentHash(hashes.value(row).try_into().ok()?)),
-            false => None,
-        };
+    for (row, hash) in hashes(hash_column)?.into_iter().enumerate() {
         let start = lists.value_offset_at(row);
         let embedding: Option<&[f16]> = match lists.is_valid(row) {
             true => Some(values.values().get(start..start + dimension)?),

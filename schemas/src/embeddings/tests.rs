@@ -83,6 +83,28 @@ fn batches_are_read_back_in_order_with_their_encoders() -> Outcome {
 }
 
 #[test]
+fn hashes_are_read_without_embeddings_and_the_footer_counts_those() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join(part_name(0));
+    let written = batch(0, 5000);
+    write(&path, std::slice::from_ref(&written))?;
+    let reader = HashesReader::open(&path)?;
+    assert_eq!((reader.schema(), reader.row_count()), (&schema(), 5000));
+    for (number, column) in written.columns.iter().enumerate() {
+        let present = column.present.iter().filter(|present| **present).count() as u64;
+        assert_eq!(reader.embedding_count(number), Some(present), "of {}", column.hashes.len());
+    }
+    let batches: Vec<HashesBatch> = reader.collect::<Result<_, _>>()?;
+    let ids: Vec<String> = batches.iter().flat_map(|batch| batch.ids.clone()).collect();
+    assert_eq!(ids, written.ids);
+    for (number, column) in written.columns.iter().enumerate() {
+        let hashes: Vec<_> = batches.iter().flat_map(|batch| batch.hashes[number].clone()).collect();
+        assert_eq!(hashes, column.hashes);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_part_without_rows_or_modalities_opens() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join(part_name(0));

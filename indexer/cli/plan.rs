@@ -1,0 +1,71 @@
+//! `indexer run --plan`. Owns how a plan is printed.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use indexer::Plan;
+
+use crate::arguments::RunArguments;
+use crate::run::reasons;
+
+/// Prints a plan, and writes its JSON where the report is wanted.
+pub(crate) fn print(arguments: &RunArguments, plan: &Plan) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &arguments.report {
+        fs_err::write(path, plan.to_json()).context("the plan cannot be written")?;
+    }
+    crate::print(&if arguments.json { plan.to_json() + "\n" } else { summary(plan) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plan for people.
+fn summary(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:>10}  {value}");
+    };
+    line("planned", "nothing was written".to_owned());
+    line("items", format!("{} of {} rows, {} rejected", plan.items, plan.rows, plan.rejected));
+    for (modality, one) in &plan.modalities {
+        let why = reasons(&one.encode_reasons);
+        let counts = format!("{} to encode{why}, {} kept, {} absent", one.encode, one.kept, one.absent);
+        let time = match (one.seconds, one.embeddings_per_second) {
+            (Some(seconds), Some(speed)) if one.encode > 0 => format!("; {} at {speed:.0} a second", duration(seconds)),
+            (None, _) => "; not measured yet".to_owned(),
+            (Some(_), _) => String::new(),
+        };
+        line(modality, counts + &time);
+    }
+    for (reason, count) in &plan.reject_reasons {
+        line("left out", format!("{count} {reason}"));
+    }
+    line(
+        "encoding",
+        plan.seconds.map_or("not measured yet".to_owned(), |seconds| format!("about {}", duration(seconds))),
+    );
+    text
+}
+
+/// `45 s`, `12 min` or `3 h 05 min`.
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round();
+    if seconds < 90.0 {
+        format!("{seconds:.0} s")
+    } else if minutes < 90.0 {
+        format!("{minutes:.0} min")
+    } else {
+        format!("{:.0} h {:02.0} min", (minutes / 60.0).floor(), minutes % 60.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_as_exact_as_estimates_are() {
+        let durations = [0.2, 45.4, 700.0, 11_100.0].map(duration);
+        assert_eq!(durations, ["0 s", "45 s", "12 min", "3 h 05 min"]);
+    }
+}

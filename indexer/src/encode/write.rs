@@ -1,0 +1,226 @@
+//! The last stage: embeddings into the columns of their chunks, and full chunks into Parquet parts. Owns the counts of a
+//! run's encoding; not what a part is called. Invariant: a part is written once, when every row of its chunk is there,
+//! and its rows have the chunk's order whatever the order in which embeddings arrive.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use crossbeam_channel::Receiver;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use schemas::Modality;
+use schemas::embeddings::{EmbeddingsBatch, EmbeddingsSchema, EmbeddingsWriter};
+use schemas::rejects::Rejection;
+
+use super::stages::{FirstError, Halt, StageWatch};
+use super::window::{EncodedWindow, Share, Target};
+use super::{EncodeContext, Parts};
+use crate::error::IndexError;
+use crate::progress::Progress;
+use crate::report::{ModalityCounts, PipelineReport, RunCounts};
+use crate::reuse::{ContentState, KeptEmbeddings};
+
+/// What arrives.
+pub(super) enum ToWrite {
+    /// Everything of a chunk but the embeddings that are computed.
+    Chunk(PreparedChunk),
+    /// Computed embeddings.
+    Window(EncodedWindow),
+}
+
+/// A chunk that was compared with the earlier embeddings.
+#[derive(Debug)]
+pub(super) struct PreparedChunk {
+    pub(super) number: u64,
+    pub(super) partition: u32,
+    pub(super) ids: Vec<String>,
+    /// What was left out of it.
+    pub(super) rejections: Vec<Rejection>,
+    /// Per modality.
+    pub(super) counts: Vec<ModalityCounts>,
+    pub(super) part: PreparedPart,
+}
+
+/// Where a chunk's embeddings go.
+#[derive(Debug)]
+pub(super) enum PreparedPart {
+    /// Nowhere: it has no rows, or nothing is encoded.
+    Nothing,
+    /// The part that is there stays.
+    Kept(PathBuf),
+    /// A new part.
+    New {
+        path: PathBuf,
+        /// Per modality and row: the content's hash, and whether an embedding is kept or will be computed.
+        states: Vec<Vec<ContentState>>,
+        /// Per modality.
+        kept: Vec<KeptEmbeddings>,
+        /// Embeddings that are computed.
+        awaited: usize,
+    },
+}
+
+/// Writes parts until all other stages have ended. Gives them in the order of the chunks.
+pub(super) fn run(
+    context: &EncodeContext<'_>,
+    results: &Receiver<ToWrite>,
+    counts: &mut RunCounts,
+    report: &mut PipelineReport,
+    first_error: &FirstError,
+    watch: &mut StageWatch,
+) -> Result<Parts, Halt> {
+    let modalities = context.encoders.modalities().iter().map(|one| one.modality).collect();
+    let schema = context.encoders.embeddings_schema();
+    let mut writer = Writer { schema, modalities, open: HashMap::new(), parts: BTreeMap::new() };
+    let mut items = ItemProgress { progress: context.progress, modalities: writer.modalities.len().max(1), rest: 0 };
+    while let Some(message) = watch.receive(results) {
+        first_error.check(context.stop)?;
+        match message {
+            ToWrite::Chunk(chunk) => {
+                items.advance(chunk.ids.len() * items.modalities - chunk.awaited());
+                writer.add_chunk(chunk, counts)?;
+            }
+            ToWrite::Window(window) => {
+                items.advance(window.targets.chunks.iter().map(|one| one.targets.len()).sum());
+                writer.add_work(&window, report, context.progress);
+                writer.add_window(&window)?;
+            }
+        }
+    }
+    first_error.check(context.stop)?;
+    // A stage that failed ends this one too, with chunks still open; then its error counts.
+    if !writer.open.is_empty() {
+        return Err(Halt::Ended);
+    }
+    Ok(writer.parts.into_values().collect())
+}
+
+impl PreparedChunk {
+    fn awaited(&self) -> usize {
+        match &self.part {
+            PreparedPart::New { awaited, .. } => *awaited,
+            PreparedPart::Nothing | PreparedPart::Kept(_) => 0,
+        }
+    }
+}
+
+struct Writer {
+    schema: EmbeddingsSchema,
+    modalities: Vec<Modality>,
+    open: HashMap<u64, OpenChunk>,
+    /// Partition and path by the number of the chunk.
+    parts: BTreeMap<u64, (u32, PathBuf)>,
+}
+
+/// A chunk whose embeddings have not all arrived.
+struct OpenChunk {
+    batch: EmbeddingsBatch,
+    arrived: usize,
+    /// `None` until the chunk itself arrives: embeddings may be faster.
+    awaited: Option<usize>,
+}
+
+impl OpenChunk {
+    fn new(schema: &EmbeddingsSchema, rows: usize) -> OpenChunk {
+        let mut batch = schema.empty_batch();
+        for column in &mut batch.columns {
+            column.hashes = vec![None; rows];
+            column.present = vec![false; rows];
+            column.values = vec![f16::ZERO; rows * column.dimension];
+        }
+        OpenChunk { batch, arrived: 0, awaited: None }
+    }
+
+    /// The values of a row that has an embedding now.
+    fn row(&mut self, modality: usize, row: usize) -> &mut [f16] {
+        let column = &mut self.batch.columns[modality];
+        column.present[row] = true;
+        &mut column.values[row * column.dimension..(row + 1) * column.dimension]
+    }
+}
+
+impl Writer {
+    fn add_chunk(&mut self, chunk: PreparedChunk, counts: &mut RunCounts) -> Result<(), IndexError> {
+        let PreparedChunk { number, partition, ids, rejections, counts: by_modality, part } = chunk;
+        counts.items += ids.len() as u64;
+        for rejection in &rejections {
+            counts.reject(rejection)?;
+        }
+        for (modality, new) in self.modalities.iter().zip(&by_modality) {
+            counts.modality(*modality).add(new);
+        }
+        match part {
+            PreparedPart::Nothing => Ok(()),
+            PreparedPart::Kept(path) => {
+                self.parts.insert(number, (partition, path));
+                Ok(())
+            }
+            PreparedPart::New { path, states, kept, awaited } => {
+                self.parts.insert(number, (partition, path));
+                let open = self.open.entry(number).or_insert_with(|| OpenChunk::new(&self.schema, ids.len()));
+                open.batch.ids = ids;
+                open.awaited = Some(awaited);
+                for (modality, (states, kept)) in states.iter().zip(kept).enumerate() {
+                    open.batch.columns[modality].hashes = states.iter().map(|(hash, _)| *hash).collect();
+                    let dimension = open.batch.columns[modality].dimension;
+                    for (row, values) in kept.rows.iter().zip(kept.values.chunks_exact(dimension)) {
+                        open.row(modality, *row).copy_from_slice(values);
+                    }
+                }
+                self.write_if_full(number)
+            }
+        }
+    }
+
+    fn add_window(&mut self, window: &EncodedWindow) -> Result<(), IndexError> {
+        for one in &window.targets.chunks {
+            let open = self.open.entry(one.chunk).or_insert_with(|| OpenChunk::new(&self.schema, one.chunk_rows));
+            for Target { modality, row, content } in &one.targets {
+                open.row(*modality, *row).convert_from_f32_slice(window.embeddings.row(*content));
+            }
+            open.arrived += one.targets.len();
+            self.write_if_full(one.chunk)?;
+        }
+        Ok(())
+    }
+
+    fn write_if_full(&mut self, number: u64) -> Result<(), IndexError> {
+        if self.open.get(&number).is_none_or(|open| open.awaited != Some(open.arrived)) {
+            return Ok(());
+        }
+        let (Some(open), Some((_, path))) = (self.open.remove(&number), self.parts.get(&number)) else { return Ok(()) };
+        super::layout::create_parent(path)?;
+        let mut writer = EmbeddingsWriter::create(path, &self.schema)?;
+        writer.write(&open.batch)?;
+        Ok(writer.finish()?)
+    }
+
+    /// Shares the device's time out among the modalities, by tokens or pictures.
+    fn add_work(&self, window: &EncodedWindow, report: &mut PipelineReport, progress: &dyn Progress) {
+        let size = |share: &Share| (share.tokens + share.pictures) as f64;
+        let all: f64 = window.targets.shares.iter().map(size).sum();
+        for (modality, share) in self.modalities.iter().zip(&window.targets.shares) {
+            let work = report.modalities.entry(modality.name().to_owned()).or_default();
+            work.embeddings += share.contents;
+            work.tokens += share.tokens;
+            work.pictures += share.pictures;
+            work.seconds += if all > 0.0 { window.seconds * size(share) / all } else { 0.0 };
+            progress.computed(share.tokens, share.pictures);
+        }
+    }
+}
+
+/// Turns finished modalities of items into finished items.
+struct ItemProgress<'a> {
+    progress: &'a dyn Progress,
+    modalities: usize,
+    rest: usize,
+}
+
+impl ItemProgress<'_> {
+    fn advance(&mut self, steps: usize) {
+        self.rest += steps;
+        self.progress.advance((self.rest / self.modalities) as u64);
+        self.rest %= self.modalities;
+    }
+}
