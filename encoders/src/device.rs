@@ -1,10 +1,14 @@
-//! The one place that knows which devices this build can use. Owns the `cuda` gate; nothing else in the workspace
-//! names that feature. Invariant: without a usable GPU the same binary says so and computes on the CPU.
+//! The one place that knows which devices this build can use. Owns the gates of `cuda` and `flash-attn`; nothing else in
+//! the workspace names these features. Invariant: without a usable GPU the same binary says so and computes on the CPU.
 
 #[cfg(not(feature = "cuda"))]
 mod cuda_disabled;
 #[cfg(feature = "cuda")]
 mod cuda_enabled;
+#[cfg(not(feature = "flash-attn"))]
+mod flash_disabled;
+#[cfg(feature = "flash-attn")]
+mod flash_enabled;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +20,10 @@ use schemas::Dtype;
 use cuda_disabled as cuda;
 #[cfg(feature = "cuda")]
 use cuda_enabled as cuda;
+#[cfg(not(feature = "flash-attn"))]
+pub(crate) use flash_disabled::attend_packed;
+#[cfg(feature = "flash-attn")]
+pub(crate) use flash_enabled::attend_packed;
 
 use crate::error::EncoderError;
 
@@ -81,7 +89,10 @@ fn all_or_cpu(count: Result<usize, String>, open: impl Fn(usize) -> Result<(), S
                     Err(reason) => tracing::warn!(reason, "CUDA device {ordinal} cannot be used"),
                 }
             }
-            tracing::info!("computing on {} of {count} CUDA devices", devices.len());
+            match devices.len() {
+                0 => tracing::info!(reason = "no CUDA device can be used", "computing on the CPU"),
+                usable => tracing::info!("computing on {usable} of {count} CUDA devices"),
+            }
         }
         Err(reason) => tracing::info!(reason, "computing on the CPU"),
     }
