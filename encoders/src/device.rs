@@ -1,10 +1,14 @@
-//! The one place that knows which devices this build can use. Owns the `cuda` gate; nothing else in the workspace
-//! names that feature. Invariant: without a usable GPU the same binary says so and computes on the CPU.
+//! The one place that knows which devices this build can use. Owns the gates of `cuda` and `flash-attn`; nothing else in
+//! the workspace names these features. Invariant: without a usable GPU the same binary says so and computes on the CPU.
 
 #[cfg(not(feature = "cuda"))]
 mod cuda_disabled;
 #[cfg(feature = "cuda")]
 mod cuda_enabled;
+#[cfg(not(feature = "flash-attn"))]
+mod flash_disabled;
+#[cfg(feature = "flash-attn")]
+mod flash_enabled;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +20,10 @@ use schemas::Dtype;
 use cuda_disabled as cuda;
 #[cfg(feature = "cuda")]
 use cuda_enabled as cuda;
+#[cfg(not(feature = "flash-attn"))]
+pub(crate) use flash_disabled::attend_packed;
+#[cfg(feature = "flash-attn")]
+pub(crate) use flash_enabled::attend_packed;
 
 use crate::error::EncoderError;
 
@@ -54,6 +62,41 @@ impl DeviceChoice {
             },
         }
     }
+
+    /// The devices that work can be spread over: with [`DeviceChoice::Auto`] every CUDA device of the machine, or the CPU
+    /// where there is none that can be used (said in a log line); else the one that was asked for. Each was opened once
+    /// to find out. [`DeviceChoice::Auto`] never fails, and the result is never empty.
+    ///
+    /// # Errors
+    /// When a CUDA device is asked for by number and this build or this machine has none.
+    pub fn resolve_all(self) -> Result<Vec<DeviceChoice>, EncoderError> {
+        match self {
+            DeviceChoice::Cpu | DeviceChoice::Cuda(_) => self.resolve().map(|_| vec![self]),
+            DeviceChoice::Auto => Ok(all_or_cpu(cuda::count(), |ordinal| cuda::open(ordinal).map(drop))),
+        }
+    }
+}
+
+/// Those of a number of CUDA devices that can be opened, or the CPU.
+fn all_or_cpu(count: Result<usize, String>, open: impl Fn(usize) -> Result<(), String>) -> Vec<DeviceChoice> {
+    let mut devices = Vec::new();
+    match count {
+        Ok(0) => tracing::info!(reason = "this machine has no CUDA device", "computing on the CPU"),
+        Ok(count) => {
+            for ordinal in 0..count {
+                match open(ordinal) {
+                    Ok(()) => devices.push(DeviceChoice::Cuda(ordinal)),
+                    Err(reason) => tracing::warn!(reason, "CUDA device {ordinal} cannot be used"),
+                }
+            }
+            match devices.len() {
+                0 => tracing::info!(reason = "no CUDA device can be used", "computing on the CPU"),
+                usable => tracing::info!("computing on {usable} of {count} CUDA devices"),
+            }
+        }
+        Err(reason) => tracing::info!(reason, "computing on the CPU"),
+    }
+    if devices.is_empty() { vec![DeviceChoice::Cpu] } else { devices }
 }
 
 impl fmt::Display for DeviceChoice {
@@ -117,6 +160,33 @@ mod tests {
     #[test]
     fn auto_always_finds_a_device() {
         assert!(DeviceChoice::Auto.resolve().is_ok());
+    }
+
+    #[test]
+    fn all_usable_cuda_devices_are_taken_else_the_cpu() {
+        let all = |count, usable: &[usize]| {
+            let open = |ordinal| if usable.contains(&ordinal) { Ok(()) } else { Err("in use".to_owned()) };
+            all_or_cpu(count, open)
+        };
+        assert_eq!(all(Ok(3), &[0, 1, 2]), [DeviceChoice::Cuda(0), DeviceChoice::Cuda(1), DeviceChoice::Cuda(2)]);
+        assert_eq!(all(Ok(3), &[0, 2]), [DeviceChoice::Cuda(0), DeviceChoice::Cuda(2)]);
+        assert_eq!(all(Ok(1), &[]), [DeviceChoice::Cpu]);
+        assert_eq!(all(Ok(0), &[]), [DeviceChoice::Cpu]);
+        assert_eq!(all(Err("no driver".to_owned()), &[0]), [DeviceChoice::Cpu]);
+    }
+
+    #[test]
+    fn one_device_is_spread_over_itself() {
+        assert_eq!(DeviceChoice::Cpu.resolve_all().unwrap(), [DeviceChoice::Cpu]);
+        assert!(!DeviceChoice::Auto.resolve_all().unwrap().is_empty());
+        let far = DeviceChoice::Cuda(4096);
+        assert_eq!(far.resolve_all().unwrap_err().to_string(), far.resolve().unwrap_err().to_string());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn without_cuda_all_devices_are_the_cpu() {
+        assert_eq!(DeviceChoice::Auto.resolve_all().unwrap(), [DeviceChoice::Cpu]);
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -127,7 +127,7 @@ impl ImageEncoder {
     /// # Errors
     /// [`EncoderError::ImageTooLarge`] or [`EncoderError::ImageBroken`]; the caller leaves the modality absent.
     pub fn preprocess(&self, file: &[u8], limits: &ImageLimits) -> Result<Pixels, EncoderError> {
-        transform(decode(file, limits)?, &self.settings).map(Pixels)
+        transform(decode(file, limits, self.settings.resize)?, &self.settings).map(Pixels)
     }
 
     /// Encodes any number of pictures; row i belongs to `pictures[i]`. Computed in batches of

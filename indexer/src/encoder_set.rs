@@ -141,12 +141,7 @@ impl EncoderSet {
 /// # Errors
 /// When a device that was asked for by number is not there.
 pub fn devices(choice: DeviceChoice) -> Result<Vec<DeviceChoice>, IndexError> {
-    let failed = |source| IndexError::Device { source };
-    Ok(match choice {
-        DeviceChoice::Auto if choice.resolve().map_err(failed)?.is_cuda() => vec![DeviceChoice::Cuda(0)],
-        DeviceChoice::Auto => vec![DeviceChoice::Cpu],
-        DeviceChoice::Cpu | DeviceChoice::Cuda(_) => vec![choice],
-    })
+    choice.resolve_all().map_err(|source| IndexError::Device { source })
 }
 
 /// The checkpoint of a source, opened once.

@@ -1,12 +1,16 @@
-//! Picture files to 8-bit RGB. Owns limits, recognising formats by content, orientation, and what counts as broken.
-//! Invariant: bytes and pixels are checked before anything is decoded; a decoder that panics is a broken picture.
+//! Picture files to 8-bit RGB. Owns limits, recognising formats by content, the choice of decoder and of how much is
+//! decoded, orientation, and what counts as broken. Invariant: bytes and pixels are checked before anything is decoded; a
+//! decoder that panics is a decoder that refuses, and a picture that every decoder refuses is broken.
 
 use std::fmt::Display;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::jpeg;
+use super::settings::{Filter, Resize, Size};
 use crate::error::EncoderError;
 use crate::image_encoder::ImageLimits;
 
@@ -14,29 +18,155 @@ use crate::image_encoder::ImageLimits;
 const MAX_BYTES_PER_PIXEL: u64 = 16;
 /// What decoders may use besides the picture itself.
 const DECODER_OVERHEAD_BYTES: u64 = 64 << 20;
+/// A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least this many times the pixels, in both
+/// directions, that the model's size has: the filter that resizes the rest sees enough to give the same picture.
+const MIN_REDUCED_RATIO: usize = 2;
+
+/// A decoded picture, upright.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// Its pixels, all of them or fewer.
+    pub(crate) pixels: RgbImage,
+    /// The size that the file has.
+    pub(crate) full: Size,
+    /// What of `pixels` the file's pixels cover: with fewer pixels, the last of a row stands for less than a whole one.
+    pub(crate) extent: Extent,
+}
+
+/// A rectangle in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Extent {
+    /// Left edge.
+    pub(crate) left: f64,
+    /// Upper edge.
+    pub(crate) top: f64,
+    /// Width.
+    pub(crate) width: f64,
+    /// Height.
+    pub(crate) height: f64,
+}
 
 /// Decodes the first frame, upright, without alpha: as PIL's `convert("RGB")` does, transparent pixels keep the colour
-/// they are stored with.
-pub(crate) fn decode(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, EncoderError> {
+/// they are stored with. With fewer pixels than the file has where that is enough for `resize`.
+pub(crate) fn decode(
+    file: &[u8],
+    limits: &ImageLimits,
+    resize: Option<(Resize, Filter)>,
+) -> Result<Decoded, EncoderError> {
     let bytes = file.len() as u64;
     if bytes > limits.max_bytes {
         let detail = format!("{bytes} bytes, allowed are {}", limits.max_bytes);
         return Err(EncoderError::ImageTooLarge { detail });
     }
-    // Decoders are other people's code on bytes from anywhere; nothing of ours is changed inside.
-    catch_unwind(AssertUnwindSafe(|| decode_first_frame(file, limits)))
-        .unwrap_or_else(|_| Err(broken("the decoder gave up on it")))
+    let format = image::guess_format(file).map_err(|_| broken("not a picture in a known format"))?;
+    let first = guarded(|| decode_first_frame(file, format, limits, resize));
+    match first {
+        // There is a second decoder for JPEGs only.
+        Err(EncoderError::ImageBroken { detail }) if format == ImageFormat::Jpeg => {
+            match guarded(|| jpeg::decode_refused(file, limits)) {
+                Ok((pixels, orientation)) => Ok(upright(pixels, orientation)),
+                Err(error @ EncoderError::ImageTooLarge { .. }) => Err(error),
+                Err(_) => Err(EncoderError::ImageBroken { detail }),
+            }
+        }
+        first => first,
+    }
 }
 
-fn decode_first_frame(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, EncoderError> {
-    let mut reader = ImageReader::new(Cursor::new(file)).with_guessed_format().map_err(broken)?;
-    let format = reader.format().ok_or_else(|| broken("not a picture in a known format"))?;
+/// Decoders are other people's code on bytes from anywhere; nothing of ours is changed inside.
+fn guarded<T>(decode: impl FnOnce() -> Result<T, EncoderError>) -> Result<T, EncoderError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err(broken("the decoder gave up on it")))
+}
+
+fn decode_first_frame(
+    file: &[u8],
+    format: ImageFormat,
+    limits: &ImageLimits,
+    resize: Option<(Resize, Filter)>,
+) -> Result<Decoded, EncoderError> {
+    let mut reader = ImageReader::with_format(Cursor::new(file), format);
     let mut decoder_limits = Limits::default();
     let picture_bytes = limits.max_pixels.saturating_mul(MAX_BYTES_PER_PIXEL);
     decoder_limits.max_alloc = Some(picture_bytes.saturating_add(DECODER_OVERHEAD_BYTES));
     reader.limits(decoder_limits);
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
+    check_pixels(width, height, limits)?;
+    if format == ImageFormat::Jpeg && !jpeg::is_complete(file) {
+        return Err(jpeg::cut_off());
+    }
+    // A picture without a readable orientation is upright.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let full = Size { width: width as usize, height: height as usize };
+    if format == ImageFormat::Jpeg
+        && let Some(eighths) = sufficient_eighths(full, orientation, resize)
+        && jpeg::is_plain(file)
+        && let Ok(pixels) = guarded(|| jpeg::decode_reduced(file, full, eighths))
+    {
+        return Ok(upright_reduced(pixels, orientation, full, eighths));
+    }
+    Ok(upright(DynamicImage::from_decoder(decoder).map_err(undecodable)?.into_rgb8(), orientation))
+}
+
+/// The smallest part of a picture's size that it may be decoded at, if it is less than all.
+fn sufficient_eighths(full: Size, orientation: Orientation, resize: Option<(Resize, Filter)>) -> Option<usize> {
+    let (resize, filter) = resize?;
+    // It takes single pixels as they are: fewer pixels are other pixels.
+    if filter == Filter::Nearest {
+        return None;
+    }
+    let full = if swaps_sides(orientation) { full.turned() } else { full };
+    let target = resize.target(full);
+    let suffices = |full: usize, eighths: usize, target: usize| full * eighths / 8 >= MIN_REDUCED_RATIO * target;
+    [1, 2, 4]
+        .into_iter()
+        .find(|&eighths| suffices(full.width, eighths, target.width) && suffices(full.height, eighths, target.height))
+}
+
+fn upright(pixels: RgbImage, orientation: Orientation) -> Decoded {
+    let mut picture = DynamicImage::from(pixels);
+    picture.apply_orientation(orientation);
+    let full = Size { width: picture.width() as usize, height: picture.height() as usize };
+    let extent = Extent { left: 0.0, top: 0.0, width: full.width as f64, height: full.height as f64 };
+    Decoded { pixels: picture.into_rgb8(), full, extent }
+}
+
+fn upright_reduced(pixels: RgbImage, orientation: Orientation, full: Size, eighths: usize) -> Decoded {
+    let Decoded { pixels, full: reduced, .. } = upright(pixels, orientation);
+    let full = if swaps_sides(orientation) { full.turned() } else { full };
+    let covered = |full: usize| full as f64 * eighths as f64 / 8.0;
+    let (width, height) = (covered(full.width), covered(full.height));
+    // The pixel that stands for less is the last one before the picture is turned.
+    let (at_left, at_top) = incomplete_before(orientation);
+    let left = if at_left { reduced.width as f64 - width } else { 0.0 };
+    let top = if at_top { reduced.height as f64 - height } else { 0.0 };
+    Decoded { pixels, full, extent: Extent { left, top, width, height } }
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    match orientation {
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            true
+        }
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => false,
+    }
+}
+
+/// Whether what was last in a row, or in a column, comes first at the left and at the top of the upright picture.
+fn incomplete_before(orientation: Orientation) -> (bool, bool) {
+    match orientation {
+        Orientation::NoTransforms | Orientation::Rotate90FlipH => (false, false),
+        Orientation::FlipHorizontal | Orientation::Rotate90 => (true, false),
+        Orientation::FlipVertical | Orientation::Rotate270 => (false, true),
+        Orientation::Rotate180 | Orientation::Rotate270FlipH => (true, true),
+    }
+}
+
+/// Refuses pictures over the limit, and those without pixels.
+pub(super) fn check_pixels(width: u32, height: u32, limits: &ImageLimits) -> Result<(), EncoderError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limits.max_pixels {
         let detail = format!("{width}x{height} pixels, allowed are {}", limits.max_pixels);
@@ -45,17 +175,11 @@ fn decode_first_frame(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, Enc
     if pixels == 0 {
         return Err(broken(format!("{width}x{height} pixels")));
     }
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(file) {
-        return Err(broken("the JPEG ends before its end marker: it is cut off"));
-    }
-    // A picture without a readable orientation is upright.
-    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    picture.apply_orientation(orientation);
-    Ok(picture.into_rgb8())
+    Ok(())
 }
 
-fn broken(detail: impl Display) -> EncoderError {
+/// A picture that cannot be decoded.
+pub(super) fn broken(detail: impl Display) -> EncoderError {
     EncoderError::ImageBroken { detail: detail.to_string() }
 }
 
@@ -70,181 +194,7 @@ fn undecodable(error: ImageError) -> EncoderError {
     }
 }
 
-/// Whether the marker segments of a JPEG lead to its end marker. The decoder fills what is missing with grey, which
-/// would be embedded as if it were the picture. Segments as in ITU-T T.81, annex B.
-fn jpeg_is_complete(file: &[u8]) -> bool {
-    let mut at = 2; // after the start marker
-    loop {
-        // To the next marker: entropy-coded data has FF only before 00 and restart markers.
-        let Some(offset) = file.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0xFF)) else {
-            return false;
-        };
-        at += offset + 1;
-        match file.get(at) {
-            None => return false,
-            Some(0xD9) => return true,
-            // Fill bytes, stuffing, restart markers and others without a segment.
-            Some(0xFF) => {}
-            Some(0x00 | 0x01 | 0xD0..=0xD8) => at += 1,
-            Some(_) => {
-                let Some(&[high, low]) = file.get(at + 1..at + 3) else { return false };
-                at += 1 + usize::from(u16::from_be_bytes([high, low])).max(2);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use image::codecs::gif::GifEncoder;
-    use image::codecs::jpeg::JpegEncoder;
-    use image::{Frame, ImageEncoder as _, Luma, LumaA, Rgb, Rgba};
-
-    /// 8×8 pixels of one ink mixture, CMYK with Adobe's marker, written by Pillow 13, which reads it as (235, 51, 51).
-    const CMYK_JPEG: &str = "ffd8ffee000e41646f626500640000000000ffdb0043000302020302020303030304030304050805050404050a070706\
-        080c0a0c0c0b0a0b0b0d0e12100d0e110e0b0b1016101113141515150c0f171816141812141514ffc000140800080008\
-        044311004d11005911004b1100ffc4001f0000010501010101010100000000000000000102030405060708090a0bffc4\
-        00b5100002010303020403050504040000017d01020300041105122131410613516107227114328191a1082342b1c115\
-        52d1f02433627282090a161718191a25262728292a3435363738393a434445464748494a535455565758595a63646566\
-        6768696a737475767778797a838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6b7b8b9bac2\
-        c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7e8e9eaf1f2f3f4f5f6f7f8f9faffda000e0443004d005900\
-        4b00003f00fd53af8f2be3cafd1dafffd9";
-    /// Two frames, red and blue, written by Pillow 13.
-    const ANIMATED_WEBP: &str = "524946468400000057454250565038580a00000002000000030000030000414e494d06000000000000000000\
-        414e4d4628000000000000000000030000030000640000025650384c0f0000002f03c000000710fd8ffe0722a2ff0100414e4d46280000000\
-        00000000000030000030000640000005650384c0f0000002f03c000000710d1fffe0722a2ff0100";
-    /// Two colours of a palette, the second one transparent, written by Pillow 13.
-    const PALETTE_PNG: &str = "89504e470d0a1a0a0000000d4948445200000002000000010103000000ceecedc900000006504c54450a141ec8\
-        643277a0b39c0000000274524e53ff00e5b7304a0000000a49444154789c63700000004200412937f4ef0000000049454e44ae426082";
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
-        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-        digits.chunks_exact(2).map(pair).collect()
-    }
-
-    fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-        let mut file = Cursor::new(Vec::new());
-        picture.into().write_to(&mut file, format).unwrap();
-        file.into_inner()
-    }
-
-    fn pixels(file: &[u8]) -> Vec<[u8; 3]> {
-        decode(file, &ImageLimits::default()).unwrap().pixels().map(|pixel| pixel.0).collect()
-    }
-
-    fn jpeg() -> Vec<u8> {
-        encoded(RgbImage::from_fn(32, 24, |x, y| Rgb([x as u8 * 7, y as u8 * 9, 99])), ImageFormat::Jpeg)
-    }
-
-    #[test]
-    fn every_kind_of_colour_becomes_rgb() {
-        let grey = image::GrayImage::from_pixel(2, 1, Luma([77]));
-        assert_eq!(pixels(&encoded(grey, ImageFormat::Png)), [[77; 3]; 2]);
-        let wide = image::ImageBuffer::<Luma<u16>, _>::from_pixel(1, 1, Luma([0x8080u16]));
-        assert_eq!(pixels(&encoded(wide, ImageFormat::Png)), [[0x80; 3]]);
-        let wide = image::ImageBuffer::<Rgb<u16>, _>::from_pixel(1, 1, Rgb([0xFFFFu16, 0, 0x4040]));
-        assert_eq!(pixels(&encoded(wide, ImageFormat::Png)), [[255, 0, 0x40]]);
-        assert_eq!(pixels(&bytes(PALETTE_PNG)), [[10, 20, 30], [200, 100, 50]]);
-    }
-
-    #[test]
-    fn alpha_is_dropped_not_blended() {
-        let clear = image::RgbaImage::from_pixel(1, 1, Rgba([10, 200, 30, 0]));
-        assert_eq!(pixels(&encoded(clear, ImageFormat::Png)), [[10, 200, 30]]);
-        let clear = image::GrayAlphaImage::from_pixel(1, 1, LumaA([90, 3]));
-        assert_eq!(pixels(&encoded(clear, ImageFormat::Png)), [[90; 3]]);
-    }
-
-    #[test]
-    fn cmyk_is_converted_as_pillow_does() {
-        for pixel in pixels(&bytes(CMYK_JPEG)) {
-            let close = pixel.iter().zip([235u8, 51, 51]).all(|(got, expected)| got.abs_diff(expected) <= 3);
-            assert!(close, "{pixel:?}");
-        }
-    }
-
-    #[test]
-    fn animations_give_their_first_frame() {
-        assert_eq!(pixels(&bytes(ANIMATED_WEBP)), [[255, 0, 0]; 16]);
-        let mut file = Vec::new();
-        let frame = |colour| Frame::new(image::RgbaImage::from_pixel(2, 1, Rgba(colour)));
-        let frames = [frame([250, 0, 0, 255]), frame([0, 0, 250, 255])];
-        GifEncoder::new(&mut file).encode_frames(frames).unwrap();
-        assert_eq!(pixels(&file), [[250, 0, 0]; 2]);
-    }
-
-    #[test]
-    fn orientation_is_applied() {
-        // Orientation 6: to be turned a quarter clockwise.
-        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
-        let picture = RgbImage::from_fn(32, 16, |x, _| if x < 16 { Rgb([250, 0, 0]) } else { Rgb([0, 0, 250]) });
-        let mut file = Vec::new();
-        let mut encoder = JpegEncoder::new_with_quality(&mut file, 95);
-        encoder.set_exif_metadata(exif).unwrap();
-        encoder.encode_image(&picture).unwrap();
-        let upright = decode(&file, &ImageLimits::default()).unwrap();
-        assert_eq!(upright.dimensions(), (16, 32));
-        let (top, bottom) = (upright.get_pixel(8, 4).0, upright.get_pixel(8, 28).0);
-        assert!(top[0] > 200 && top[2] < 50 && bottom[2] > 200 && bottom[0] < 50, "{top:?} {bottom:?}");
-    }
-
-    #[test]
-    fn limits_are_checked_before_decoding() {
-        let file = jpeg();
-        let bytes = ImageLimits { max_bytes: 10, ..ImageLimits::default() };
-        let error = decode(&file, &bytes).unwrap_err().to_string();
-        assert_eq!(error, format!("picture too large: {} bytes, allowed are 10", file.len()));
-        let pixels = ImageLimits { max_pixels: 700, ..ImageLimits::default() };
-        let error = decode(&file, &pixels).unwrap_err().to_string();
-        assert_eq!(error, "picture too large: 32x24 pixels, allowed are 700");
-        // A header that promises 4 gigapixels, and nothing behind it.
-        let mut bomb = encoded(image::RgbaImage::new(1, 1), ImageFormat::Gif);
-        bomb[6..10].fill(0xFF);
-        assert!(matches!(decode(&bomb, &ImageLimits::default()), Err(EncoderError::ImageTooLarge { .. })));
-    }
-
-    #[test]
-    fn cut_off_files_are_broken() {
-        let picture = RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
-        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff] {
-            let file = encoded(picture.clone(), format);
-            assert!(decode(&file, &ImageLimits::default()).is_ok(), "{format:?}");
-            for length in [0, 5, 20, file.len() / 2, file.len() * 3 / 4] {
-                let error = decode(&file[..length], &ImageLimits::default()).unwrap_err();
-                assert!(matches!(error, EncoderError::ImageBroken { .. }), "{format:?} {length}: {error}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_jpeg_with_bytes_after_its_end_is_whole() {
-        let mut file = jpeg();
-        file.extend_from_slice(b"appended by a camera");
-        assert_eq!(pixels(&file).len(), 32 * 24);
-    }
-
-    #[test]
-    fn bytes_that_are_no_picture_are_broken() {
-        for file in [&b""[..], b"<svg/>", b"\xFF\xD8\xFF\xE0", b"GIF89a", b"\x89PNG\r\n\x1a\n", &[0x42; 1000]] {
-            let error = decode(file, &ImageLimits::default()).unwrap_err();
-            assert!(matches!(error, EncoderError::ImageBroken { .. }), "{file:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn flipped_bytes_never_panic() {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP] {
-            let picture = DynamicImage::from(RgbImage::from_fn(16, 16, |x, y| Rgb([x as u8 * 16, y as u8 * 16, 7])));
-            let picture = if format == ImageFormat::Gif { picture.to_rgba8().into() } else { picture };
-            let file = encoded(picture, format);
-            for at in 0..file.len() {
-                let mut broken = file.clone();
-                broken[at] ^= 0x5A;
-                // Either outcome is fine.
-                drop(decode(&broken, &ImageLimits::default()));
-            }
-        }
-    }
-}
+mod jpeg_tests;
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,13 @@ pub(crate) struct Size {
     pub(crate) height: usize,
 }
 
+impl Size {
+    /// Of the picture turned by a quarter.
+    pub(crate) fn turned(self) -> Size {
+        Size { width: self.height, height: self.width }
+    }
+}
+
 /// What a picture is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resize {
@@ -36,6 +43,19 @@ pub(crate) enum Resize {
     ShortestEdge(usize),
     /// Both sides, whatever its proportions.
     Exact(Size),
+}
+
+impl Resize {
+    /// What a picture of some size becomes, rounded as `get_resize_output_image_size` of transformers does: down.
+    pub(crate) fn target(self, size: Size) -> Size {
+        match self {
+            Resize::Exact(target) => target,
+            Resize::ShortestEdge(edge) if size.width <= size.height => {
+                Size { width: edge, height: edge * size.height / size.width }
+            }
+            Resize::ShortestEdge(edge) => Size { width: edge * size.width / size.height, height: edge },
+        }
+    }
 }
 
 /// Resampling filters, by PIL's names.
@@ -208,6 +228,16 @@ mod tests {
         assert_eq!(parse(old, Family::Clip).unwrap(), parse(new, Family::Clip).unwrap());
         let square = Resize::Exact(Size { width: 224, height: 224 });
         assert_eq!(parse(old, Family::Siglip).unwrap().resize, Some((square, Filter::Bicubic)));
+    }
+
+    #[test]
+    fn target_sizes_are_rounded_down() {
+        let size = |width, height| Size { width, height };
+        let shortest = Resize::ShortestEdge(224);
+        assert_eq!(shortest.target(size(640, 427)), size(335, 224));
+        assert_eq!(shortest.target(size(427, 640)), size(224, 335));
+        assert_eq!(shortest.target(size(100, 100)), size(224, 224));
+        assert_eq!(Resize::Exact(size(8, 9)).target(size(640, 427)), size(8, 9));
     }
 
     #[test]

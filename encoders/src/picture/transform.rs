@@ -5,7 +5,8 @@ use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
-use super::settings::{Filter, PictureSettings, Resize, Size};
+use super::decode::{Decoded, Extent, broken};
+use super::settings::{Filter, PictureSettings, Size};
 use crate::error::EncoderError;
 
 /// Bytes of a pixel.
@@ -16,21 +17,23 @@ const RGB: usize = 3;
 const MAX_RESIZED_PIXELS: u64 = 50_000_000;
 
 /// Applies the settings; the result is colour, row, column.
-pub(crate) fn transform(picture: RgbImage, settings: &PictureSettings) -> Result<Vec<f32>, EncoderError> {
-    let mut size = Size { width: picture.width() as usize, height: picture.height() as usize };
-    let mut bytes = picture.into_raw();
+pub(crate) fn transform(picture: Decoded, settings: &PictureSettings) -> Result<Vec<f32>, EncoderError> {
+    let Decoded { pixels, full: mut size, extent } = picture;
+    let mut bytes;
     if let Some((resize, filter)) = settings.resize {
-        let target = target_size(size, resize);
-        let pixels = target.width as u64 * target.height as u64;
-        if pixels > MAX_RESIZED_PIXELS {
+        // Of the file's size, not of what was decoded: the crop must come out at the same place.
+        let target = resize.target(size);
+        if target.width as u64 * target.height as u64 > MAX_RESIZED_PIXELS {
             let detail = format!(
                 "{}x{} pixels become {}x{} for the model, allowed are {MAX_RESIZED_PIXELS}",
                 size.width, size.height, target.width, target.height
             );
             return Err(EncoderError::ImageTooLarge { detail });
         }
-        bytes = resized(bytes, size, target, filter)?;
+        bytes = resized(pixels, extent, target, filter)?;
         size = target;
+    } else {
+        bytes = pixels.into_raw();
     }
     if let Some(crop) = settings.crop {
         bytes = cropped(&bytes, size, crop);
@@ -46,21 +49,11 @@ pub(crate) fn transform(picture: RgbImage, settings: &PictureSettings) -> Result
     Ok(values)
 }
 
-/// The size to resize to, rounded as `get_resize_output_image_size` of transformers does: down.
-fn target_size(size: Size, resize: Resize) -> Size {
-    match resize {
-        Resize::Exact(target) => target,
-        Resize::ShortestEdge(edge) if size.width <= size.height => {
-            Size { width: edge, height: edge * size.height / size.width }
-        }
-        Resize::ShortestEdge(edge) => Size { width: edge * size.width / size.height, height: edge },
-    }
-}
-
 /// PIL's antialiased resizing: the filter's support grows with the reduction.
-fn resized(bytes: Vec<u8>, from: Size, to: Size, filter: Filter) -> Result<Vec<u8>, EncoderError> {
-    if from == to {
-        return Ok(bytes);
+fn resized(pixels: RgbImage, extent: Extent, to: Size, filter: Filter) -> Result<Vec<u8>, EncoderError> {
+    let (width, height) = pixels.dimensions();
+    if (to.width, to.height) == (width as usize, height as usize) {
+        return Ok(pixels.into_raw());
     }
     let algorithm = match filter {
         Filter::Nearest => ResizeAlg::Nearest,
@@ -71,12 +64,11 @@ fn resized(bytes: Vec<u8>, from: Size, to: Size, filter: Filter) -> Result<Vec<u
         Filter::Box => ResizeAlg::Convolution(FilterType::Box),
         Filter::Hamming => ResizeAlg::Convolution(FilterType::Hamming),
     };
-    let broken = |detail: String| EncoderError::ImageBroken { detail };
-    let source = Image::from_vec_u8(from.width as u32, from.height as u32, bytes, PixelType::U8x3)
-        .map_err(|error| broken(error.to_string()))?;
+    let source = Image::from_vec_u8(width, height, pixels.into_raw(), PixelType::U8x3).map_err(broken)?;
     let mut target = Image::new(to.width as u32, to.height as u32, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(algorithm);
-    Resizer::new().resize(&source, &mut target, &options).map_err(|error| broken(error.to_string()))?;
+    let Extent { left, top, width, height } = extent;
+    let options = ResizeOptions::new().resize_alg(algorithm).crop(left, top, width, height);
+    Resizer::new().resize(&source, &mut target, &options).map_err(broken)?;
     Ok(target.into_vec())
 }
 
@@ -117,15 +109,12 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::settings::Resize;
 
-    #[test]
-    fn output_sizes_are_rounded_down() {
-        let size = |width, height| Size { width, height };
-        let shortest = Resize::ShortestEdge(224);
-        assert_eq!(target_size(size(640, 427), shortest), size(335, 224));
-        assert_eq!(target_size(size(427, 640), shortest), size(224, 335));
-        assert_eq!(target_size(size(100, 100), shortest), size(224, 224));
-        assert_eq!(target_size(size(640, 427), Resize::Exact(size(8, 9))), size(8, 9));
+    fn whole(pixels: RgbImage) -> Decoded {
+        let full = Size { width: pixels.width() as usize, height: pixels.height() as usize };
+        let extent = Extent { left: 0.0, top: 0.0, width: full.width as f64, height: full.height as f64 };
+        Decoded { pixels, full, extent }
     }
 
     #[test]
@@ -151,7 +140,7 @@ mod tests {
             deviation: [0.5, 1.0, 0.25],
         };
         let picture = RgbImage::from_raw(1, 2, vec![255, 0, 255, 0, 255, 0]).unwrap();
-        assert_eq!(transform(picture, &settings).unwrap(), [1.0, -1.0, 0.0, 1.0, 3.0, -1.0]);
+        assert_eq!(transform(whole(picture), &settings).unwrap(), [1.0, -1.0, 0.0, 1.0, 3.0, -1.0]);
     }
 
     #[test]
@@ -159,7 +148,7 @@ mod tests {
         let resize = Some((Resize::ShortestEdge(224), Filter::Bicubic));
         let one = [1.0; 3];
         let settings = PictureSettings { resize, crop: None, rescale: 1.0, mean: [0.0; 3], deviation: one };
-        let error = transform(RgbImage::new(1, 10_000), &settings).unwrap_err();
+        let error = transform(whole(RgbImage::new(1, 10_000)), &settings).unwrap_err();
         assert!(matches!(error, EncoderError::ImageTooLarge { .. }), "{error}");
     }
 }

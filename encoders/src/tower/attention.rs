@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::fused::{self, softmax};
 use super::packed::{Packed, Run};
+use crate::device::attend_packed;
 
 /// What the causal mask adds to forbidden scores: e to this power is 0 in every number type, and unlike −∞ it is finite
 /// in all of them.
@@ -31,8 +32,15 @@ impl Visibility {
 /// Attention of every sequence to itself. `qkv` is `[tokens, 3 · hidden]` with queries already divided by √head size;
 /// the result is `[tokens, hidden]`.
 pub(crate) fn self_attention(qkv: &Tensor, packed: &Packed, heads: usize, visibility: &Visibility) -> Result<Tensor> {
+    let causal = matches!(visibility, Visibility::Causal(_));
     if fused::is_fused(qkv) {
-        return fused::self_attention(qkv, packed, heads, matches!(visibility, Visibility::Causal(_)));
+        return fused::self_attention(qkv, packed, heads, causal);
+    }
+    if packed.runs().iter().all(|run| run.shape.keys == run.shape.length) {
+        let lengths = packed.runs().iter().flat_map(|run| std::iter::repeat_n(run.shape.length, run.sequences));
+        if let Some(context) = attend_packed(qkv, heads, lengths, causal)? {
+            return Ok(context);
+        }
     }
     let mut parts = Vec::with_capacity(packed.runs().len());
     for run in packed.runs() {
