@@ -17,11 +17,11 @@
 //!
 //! Memory: two chunks of items (`part_rows` each, with pictures that stand in the catalog); the earlier rows of two
 //! partitions (`reuse.rs`) and the ids of one (`spool.rs`); per device [`WINDOWS_PER_DEVICE`] + 1 waiting windows and
-//! [`DECODED_BATCHES`] batches being decoded, each `image_batch` pictures × 3 × height × width × 4 bytes; and the columns
-//! of the chunks with windows on their way, at most [`CHUNKS_PER_WINDOW`] + 2 × ([`WINDOWS_PER_DEVICE`] + 1) per device,
-//! each `part_rows` × the sum of dimensions × 2 bytes. With the defaults, one device, 3 × 512 dimensions and pictures of
-//! 224 × 224 that is below 14 × 25 MB + 9 × 19 MB, usually a fifth of it. It does not grow with the catalog but for the
-//! rows of a partition.
+//! [`DECODED_BATCHES`] windows being decoded, each `image_batch` pictures (more on a CPU of many threads) × 3 × height ×
+//! width × 4 bytes; and the columns of the chunks with windows on their way, at most [`CHUNKS_PER_WINDOW`] + 2 ×
+//! ([`WINDOWS_PER_DEVICE`] + 1) per device, each `part_rows` × the sum of dimensions × 2 bytes. With the defaults, one
+//! device, 3 × 512 dimensions and pictures of 224 × 224 that is below 14 × 25 MB + 9 × 19 MB, usually a fifth of it. It
+//! does not grow with the catalog but for the rows of a partition.
 
 use std::path::PathBuf;
 use std::thread::{Scope, ScopedJoinHandle};
@@ -51,8 +51,10 @@ pub(crate) use layout::EarlierParts;
 use layout::EmbeddingsLayout;
 use stages::{FirstError, Halt, StageWatch};
 
-/// Texts in a window for the CPU: long enough to sort by length, short enough to stop soon.
-pub const CPU_TEXT_WINDOW: usize = 1_024;
+/// Texts in a window for the CPU, for each thread: long enough to sort by length, short enough to stop soon.
+pub const CPU_TEXTS_PER_THREAD: usize = 512;
+/// Least pictures in a window for the CPU, for each thread, where `image_batch` is less.
+pub const CPU_PICTURES_PER_THREAD: usize = 2;
 /// Texts in a window for a CUDA device: many batches of equal length in each.
 pub const CUDA_TEXT_WINDOW: usize = 8_192;
 /// Chunks whose rows may share a window; a window does not wait for rows of later ones.
@@ -217,10 +219,26 @@ fn empty_report(context: &EncodeContext<'_>) -> PipelineReport {
     PipelineReport { modalities: work.collect(), devices: devices.collect(), ..PipelineReport::default() }
 }
 
-/// Texts in a window of the devices.
-fn text_window(devices: impl IntoIterator<Item = DeviceChoice>) -> usize {
-    let is_cuda = |device| matches!(device, DeviceChoice::Cuda(_));
-    if devices.into_iter().any(is_cuda) { CUDA_TEXT_WINDOW } else { CPU_TEXT_WINDOW }
+/// How much goes into a window.
+#[derive(Clone, Copy, Debug)]
+struct WindowSizes {
+    texts: usize,
+    pictures: usize,
+}
+
+impl WindowSizes {
+    /// Sizes that keep the devices busy: every thread of a CPU has its share of a window.
+    fn of(devices: impl IntoIterator<Item = DeviceChoice>, image_batch: usize) -> WindowSizes {
+        let is_cuda = |device| matches!(device, DeviceChoice::Cuda(_));
+        if devices.into_iter().any(is_cuda) {
+            return WindowSizes { texts: CUDA_TEXT_WINDOW, pictures: image_batch };
+        }
+        let threads = rayon::current_num_threads();
+        WindowSizes {
+            texts: CPU_TEXTS_PER_THREAD * threads,
+            pictures: image_batch.max(CPU_PICTURES_PER_THREAD * threads),
+        }
+    }
 }
 
 #[cfg(test)]

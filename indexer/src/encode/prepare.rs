@@ -13,7 +13,7 @@ use super::read_chunks::{Chunk, FromRead, PartitionStart};
 use super::stages::{FirstError, Halt, StageWatch};
 use super::window::{Content, Window};
 use super::write::{PreparedChunk, PreparedPart, ToWrite};
-use super::{CHUNKS_PER_WINDOW, DECODED_BATCHES, EncodeContext, compute, text_window};
+use super::{CHUNKS_PER_WINDOW, DECODED_BATCHES, EncodeContext, WindowSizes, compute};
 use crate::encoder_set::LoadedEncoder;
 use crate::error::IndexError;
 use crate::report::ModalityCounts;
@@ -36,8 +36,9 @@ pub(super) fn run(
         LoadedEncoder::Image(_) => Window::pictures(number),
     });
     let windows = windows.collect();
-    let text_window = text_window(context.encoders.devices().iter().map(|one| one.device));
-    let mut preparer = Preparer { context, encoders, windows, text_window, to_encode, first_error, watch };
+    let devices = context.encoders.devices().iter().map(|one| one.device);
+    let sizes = WindowSizes::of(devices, context.config.image_batch);
+    let mut preparer = Preparer { context, encoders, windows, sizes, to_encode, first_error, watch };
     let mut partition: Option<PartitionStart> = None;
     while let Some(message) = preparer.watch.receive(chunks) {
         first_error.check(context.stop)?;
@@ -63,7 +64,7 @@ struct Preparer<'a> {
     encoders: &'a [LoadedEncoder],
     /// By number of the encoder; filled over several chunks.
     windows: Vec<Window>,
-    text_window: usize,
+    sizes: WindowSizes,
     to_encode: &'a Sender<Window>,
     first_error: &'a FirstError,
     watch: &'a mut StageWatch,
@@ -202,7 +203,7 @@ impl Preparer<'_> {
             .into_iter()
             .filter(|(row, _, hash)| work.decide(earlier, (modality, *row), *hash).is_some())
             .collect();
-        for wanted in wanted.chunks(self.text_window) {
+        for wanted in wanted.chunks(self.sizes.texts) {
             self.first_error.check(self.context.stop)?;
             let texts: Vec<&str> = wanted.iter().map(|(_, text, _)| *text).collect();
             let tokens = encoder.tokenize(&texts, TextRole::Document);
@@ -222,7 +223,7 @@ impl Preparer<'_> {
         earlier: &EarlierEmbeddings,
         encoder: &ImageEncoder,
     ) -> Result<(), Halt> {
-        for rows in rows.chunks(self.context.config.image_batch.saturating_mul(DECODED_BATCHES)) {
+        for rows in rows.chunks(self.sizes.pictures.saturating_mul(DECODED_BATCHES)) {
             self.first_error.check(self.context.stop)?;
             let (items, pictures) = (work.items, self.context.pictures);
             let keeps = |row: usize, hash| matches!(earlier.decide(work.rows[row], modality, hash), Decision::Keep(_));
@@ -264,8 +265,8 @@ impl Preparer<'_> {
     ) -> Result<(), Halt> {
         let encoder = self.context.encoders.modalities()[modality].encoder;
         let limit = match content {
-            Content::Text(_) => self.text_window,
-            Content::Picture(_) => self.context.config.image_batch,
+            Content::Text(_) => self.sizes.texts,
+            Content::Picture(_) => self.sizes.pictures,
         };
         work.awaited += 1;
         let window = &mut self.windows[encoder];
