@@ -27,8 +27,18 @@ fn run_fixture(folder: &Folder) -> Value {
 fn the_fixture_is_published_and_an_unchanged_night_encodes_nothing() {
     let folder = fixture_copy();
     let items = fs_err::read_to_string(folder.path("fixtures/catalog.jsonl")).unwrap().lines().count();
-    let report = run_fixture(&folder);
+    let published = fs_err::read_to_string(folder.path("store/CURRENT")).unwrap();
+    let unchanged = run_fixture(&folder);
+    assert_eq!(unchanged["outcome"], "unchanged");
+    assert_eq!(unchanged["snapshot"], published.trim());
+    assert_eq!(unchanged["encoded"], json!({"title": 0, "description": 0, "image": 0}));
+    assert_eq!(fs_err::read_to_string(folder.path("store/CURRENT")).unwrap(), published);
+    assert!(unchanged["seconds"].get("build").is_none(), "nothing is built");
+
+    let report = indexer(["run", "--json", "--rebuild", "--config"]).arg(folder.path("fixtures/catalens.toml"));
+    let report = report.output().expect_code(0).json();
     assert_eq!(report["outcome"], "published");
+    assert_ne!(report["snapshot"], published.trim());
     assert_eq!(report["items"], items);
     assert_eq!(report["rejected"], 0);
     assert_eq!(report["encoded"], json!({"title": 0, "description": 0, "image": 0}));
@@ -57,6 +67,35 @@ fn an_edited_title_and_an_edited_picture_are_all_that_is_encoded_again() {
     assert_eq!(report["encoded"], json!({"title": 1, "description": 0, "image": 1}));
     assert_eq!(report["encode_reasons"]["title"], json!({"content_changed": 1}));
     assert_eq!(report["encode_reasons"]["image"], json!({"content_changed": 1}));
+}
+
+#[test]
+fn a_night_is_built_again_when_anything_it_is_made_from_changed_or_the_snapshot_is_damaged() {
+    let folder = Folder::new();
+    folder.write("items.jsonl", catalog(0..20));
+    folder.config("items.jsonl", &fixture_encoders());
+    let outcome = || folder.publish()["outcome"].as_str().unwrap().to_owned();
+    assert_eq!((outcome(), outcome()), ("published".to_owned(), "unchanged".to_owned()));
+
+    // A setting, an order of rows, a rejected row: nothing is encoded, but the snapshot would be another.
+    folder.config("items.jsonl", &(fixture_encoders() + "[rank_fusion]\nalpha = 0.4\n"));
+    assert_eq!((outcome(), outcome()), ("published".to_owned(), "unchanged".to_owned()));
+    let mut lines: Vec<String> = catalog(0..20).lines().map(str::to_owned).collect();
+    lines.reverse();
+    folder.write("items.jsonl", lines.join("\n"));
+    assert_eq!((outcome(), outcome()), ("published".to_owned(), "unchanged".to_owned()));
+    folder.write("items.jsonl", lines.join("\n") + "\n{\"title\":\"no id\"}\n");
+    folder.config("items.jsonl", &(fixture_encoders() + "[gates]\nmax_rejected_share = 0.5\n"));
+    assert_eq!((outcome(), outcome()), ("published".to_owned(), "unchanged".to_owned()));
+
+    let current = fs_err::read_to_string(folder.path("store/CURRENT")).unwrap();
+    let items = folder.path("store/snapshots").join(current.trim()).join("items.arrow");
+    let mut bytes = fs_err::read(&items).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs_err::write(&items, bytes).unwrap();
+    assert_eq!((outcome(), outcome()), ("published".to_owned(), "unchanged".to_owned()));
+    assert_eq!(folder.hits(&["chair number 7", "--mode", "keyword", "-k", "20"]).len(), 20);
 }
 
 fn catalog(ids: std::ops::Range<u32>) -> String {

@@ -55,6 +55,9 @@ pub(crate) struct RunArguments {
     /// `indexer run` then publishes what they encoded
     #[arg(long, value_name = "I/N", conflicts_with = "plan")]
     pub(crate) partition: Option<indexer::PartitionShare>,
+    /// Build and publish even if the current snapshot was made from just the same
+    #[arg(long, conflicts_with_all = ["plan", "partition"])]
+    pub(crate) rebuild: bool,
     /// Also write the JSON report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Resu
     set.extend(arguments.device.iter().map(|device| ("encode.device".to_owned(), device.clone())));
     let overrides = Overrides { store: arguments.store.clone(), catalog: arguments.catalog.clone(), set };
     let config = IndexConfig::read(&arguments.config, &overrides)?;
-    let context = RunContext { progress: &StageBars::new(bars), stop: stop_on_signals()? };
+    let context = RunContext { progress: &StageBars::new(bars), stop: stop_on_signals()?, rebuild: arguments.rebuild };
     if arguments.plan {
         let plan = indexer::plan(&config, &context).map_err(|error| report_failure(arguments, error.into()))?;
         return crate::plan::print(arguments, &plan);
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Resu
     }
     crate::print(&if arguments.json { report.to_json() + "\n" } else { summary(&report) })?;
     Ok(match report.outcome {
-        RunOutcome::Published | RunOutcome::Encoded => ExitCode::SUCCESS,
+        RunOutcome::Published | RunOutcome::Unchanged | RunOutcome::Encoded => ExitCode::SUCCESS,
         RunOutcome::Refused => ExitCode::from(1),
     })
 }
@@ -79,6 +79,9 @@ fn summary(report: &RunReport) -> String {
     };
     match report.outcome {
         RunOutcome::Published => line("published", report.snapshot.clone().unwrap_or_default()),
+        RunOutcome::Unchanged => {
+            line("unchanged", format!("{} stays current", report.snapshot.clone().unwrap_or_default()));
+        }
         RunOutcome::Refused => line("refused", "the old snapshot still serves".to_owned()),
         RunOutcome::Encoded => {
             let share = report.partition.as_deref().unwrap_or_default();

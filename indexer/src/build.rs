@@ -48,6 +48,8 @@ pub struct BuildContext<'a> {
     pub started: &'a str,
     /// The snapshot that is current.
     pub parent: Option<&'a SnapshotId>,
+    /// Digest of what the snapshot is made from.
+    pub inputs: &'a str,
     /// Listener.
     pub progress: &'a dyn Progress,
     /// Stop signal.
@@ -181,6 +183,7 @@ impl Writers {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             created: context.started.to_owned(),
             parent: context.parent.map(ToString::to_string),
+            inputs: Some(context.inputs.to_owned()),
             item_count,
             modalities,
             fields: self.fields,

@@ -75,6 +75,8 @@ pub struct EncodedCatalog {
     pub parts: Vec<Vec<PathBuf>>,
     /// Number of unique items.
     pub items: u64,
+    /// Digest of ids, content hashes and what is absent, in the order of the rows.
+    pub contents: blake3::Hash,
     /// How the time was spent.
     pub pipeline: PipelineReport,
     layout: EmbeddingsLayout,
@@ -121,17 +123,21 @@ pub fn encode(
     let rows = partitions.iter().map(|partition| spool.partition_rows(*partition)).sum();
     context.progress.begin("encode", Some(rows));
     let layout = EmbeddingsLayout::open(store, spool.partitions())?;
-    let (parts, pipeline) = run_stages(&spool, partitions, &layout, context, counts)?;
+    let (Written { parts, contents }, pipeline) = run_stages(&spool, partitions, &layout, context, counts)?;
     context.progress.end();
     let mut by_partition = vec![Vec::new(); spool.partitions() as usize];
     for (partition, path) in parts {
         by_partition[partition as usize].push(path);
     }
-    Ok(EncodedCatalog { spool, parts: by_partition, items: counts.items, pipeline, layout })
+    Ok(EncodedCatalog { spool, parts: by_partition, items: counts.items, contents, pipeline, layout })
 }
 
-/// Parts with their partitions, in the order of the rows.
-type Parts = Vec<(u32, PathBuf)>;
+/// What the last stage leaves.
+struct Written {
+    /// Parts with their partitions, in the order of the rows.
+    parts: Vec<(u32, PathBuf)>,
+    contents: blake3::Hash,
+}
 
 fn run_stages(
     spool: &Spool,
@@ -139,7 +145,7 @@ fn run_stages(
     layout: &EmbeddingsLayout,
     context: &EncodeContext<'_>,
     counts: &mut RunCounts,
-) -> Result<(Parts, PipelineReport), IndexError> {
+) -> Result<(Written, PipelineReport), IndexError> {
     let start = Instant::now();
     let devices = context.encoders.devices().len();
     let first_error = &FirstError::default();
@@ -149,7 +155,7 @@ fn run_stages(
     let (to_encode, windows) = bounded(WINDOWS_PER_DEVICE * devices.max(1));
     let (to_write, results) = bounded(devices + 1);
 
-    let parts = std::thread::scope(|scope| {
+    let written = std::thread::scope(|scope| {
         let read = {
             let source = read_chunks::Source { spool, partitions, layout, context };
             spawn(scope, first_error, move |watch| read_chunks::run(&source, &to_prepare, first_error, watch))
@@ -173,20 +179,20 @@ fn run_stages(
 
         let mut watch = StageWatch::start();
         let written = write::run(context, &results, counts, &mut report, first_error, &mut watch);
-        let parts = first_error.note(written);
+        let written = first_error.note(written);
         drop(results);
         let mut stages = vec![("write", watch.finish()), ("read", join(read)), ("prepare", join(prepare))];
         stages.extend(encode.into_iter().map(|worker| ("encode", join(worker))));
         for (name, seconds) in stages {
             report.stages.entry(name.to_owned()).or_default().add(seconds);
         }
-        parts
+        written
     });
     first_error.take()?;
-    let parts = parts.ok_or_else(|| IndexError::Inconsistent { reason: "encoding ended early".to_owned() })?;
+    let written = written.ok_or_else(|| IndexError::Inconsistent { reason: "encoding ended early".to_owned() })?;
     report.seconds = start.elapsed().as_secs_f64();
     report.finish();
-    Ok((parts, report))
+    Ok((written, report))
 }
 
 /// Runs a stage on a thread of its own. Its error is noted before the stage's ends of channels are dropped, so that it is

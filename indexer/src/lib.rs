@@ -22,6 +22,7 @@ pub mod report;
 pub mod reuse;
 pub mod run;
 pub mod spool;
+pub mod unchanged;
 pub mod upkeep;
 pub mod verify;
 

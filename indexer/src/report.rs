@@ -145,6 +145,8 @@ impl RunCounts {
 pub enum RunOutcome {
     /// The snapshot is the current one.
     Published,
+    /// The current snapshot was made from just the same and stays current.
+    Unchanged,
     /// A gate refused; the old snapshot still serves.
     #[default]
     Refused,
@@ -164,7 +166,7 @@ pub struct RunReport {
     /// The share of the partitions that was encoded, as `2/3`; not there for a run of everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
-    /// The published snapshot; `null` when a gate refused or only some partitions were encoded.
+    /// The published snapshot, or the one that stays current; `null` when a gate refused or only some partitions were encoded.
     pub snapshot: Option<String>,
     /// The snapshot that was current before.
     pub parent: Option<String>,

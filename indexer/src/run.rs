@@ -22,6 +22,7 @@ use crate::publish;
 use crate::read;
 use crate::report::{RunCounts, RunOutcome, RunReport, StageClock};
 use crate::spool::SpoolWriter;
+use crate::unchanged;
 use crate::verify::{self, Verdict};
 
 /// What a run is given beside its configuration.
@@ -30,10 +31,12 @@ pub struct RunContext<'a> {
     pub progress: &'a dyn Progress,
     /// Stop signal.
     pub stop: StopSignal,
+    /// Whether to build and publish even if the current snapshot was made from just the same.
+    pub rebuild: bool,
 }
 
-/// Runs one night: catalog → embeddings → staged → verified → published. The report is also written to the store's
-/// `reports/`.
+/// Runs one night: catalog → embeddings → staged → verified → published. A night that would build the current snapshot
+/// again checks every byte of it and leaves it current. The report is also written to the store's `reports/`.
 ///
 /// # Errors
 /// When the night could not be finished. A refused gate is no error: the report's outcome says so.
@@ -53,6 +56,25 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
     encoders.copy_to(&store.encoders_folder())?;
     clock.end_stage("encode");
 
+    let inputs = unchanged::digest(config, &encoders, &encoded, &counts);
+    if let Some(current) = parent.as_ref().filter(|_| !context.rebuild)
+        && unchanged::is_current(&store, current, &inputs, &counts)
+    {
+        encoded.settle()?;
+        clock.end_stage("verify");
+        staging.remove()?;
+        return files.write(RunReport {
+            outcome: RunOutcome::Unchanged,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: started.rfc3339,
+            snapshot: Some(current.to_string()),
+            parent: Some(current.to_string()),
+            seconds: clock.seconds(),
+            pipeline: encoded.pipeline,
+            ..counts.finish()?
+        });
+    }
+
     let folder = staging.folder.join("snapshot");
     let (started_text, parent_id) = (started.rfc3339.as_str(), parent.as_ref());
     let build = BuildContext {
@@ -61,6 +83,7 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
         folder: &folder,
         started: started_text,
         parent: parent_id,
+        inputs: &inputs,
         progress,
         stop,
     };

@@ -47,8 +47,27 @@ struct Record {
 pub struct SpoolWriter {
     folder: PathBuf,
     files: Vec<PathBuf>,
-    partitions: Vec<BufWriter<fs_err::File>>,
+    partitions: Vec<BufWriter<HashedFile>>,
     rows: Vec<u64>,
+}
+
+/// A file whose content is hashed while it is written.
+#[derive(Debug)]
+struct HashedFile {
+    file: fs_err::File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for HashedFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl SpoolWriter {
@@ -62,7 +81,7 @@ impl SpoolWriter {
         for partition in 0..partitions {
             let path = partition_path(folder, partition);
             let file = fs_err::File::create(&path).map_err(IndexError::io(&path))?;
-            writers.push(BufWriter::with_capacity(BUFFER_BYTES, file));
+            writers.push(BufWriter::with_capacity(BUFFER_BYTES, HashedFile { file, hasher: blake3::Hasher::new() }));
         }
         let rows = vec![0; writers.len()];
         Ok(SpoolWriter { folder: folder.to_owned(), files: Vec::new(), partitions: writers, rows })
@@ -109,12 +128,14 @@ impl SpoolWriter {
     /// # Errors
     /// When writing fails.
     pub fn finish(self) -> Result<Spool, IndexError> {
+        let mut digest = blake3::Hasher::new();
         for (partition, mut writer) in (0..).zip(self.partitions) {
             writer
                 .flush()
                 .map_err(|source| IndexError::Io { path: partition_path(&self.folder, partition), source })?;
+            digest.update(writer.get_ref().hasher.finalize().as_bytes());
         }
-        Ok(Spool { folder: self.folder, files: self.files, rows: self.rows })
+        Ok(Spool { folder: self.folder, files: self.files, rows: self.rows, digest: digest.finalize() })
     }
 }
 
@@ -124,9 +145,16 @@ pub struct Spool {
     folder: PathBuf,
     files: Vec<PathBuf>,
     rows: Vec<u64>,
+    digest: blake3::Hash,
 }
 
 impl Spool {
+    /// Digest of all rows with their places in the catalog, and of how they are spread over the partitions.
+    #[must_use]
+    pub fn digest(&self) -> blake3::Hash {
+        self.digest
+    }
+
     /// Number of partitions.
     #[must_use]
     pub fn partitions(&self) -> u32 {

@@ -30,6 +30,10 @@ pub struct Manifest {
     pub created: String,
     /// Snapshot that was current when this one was built.
     pub parent: Option<String>,
+    /// Digest of all that it was made from; a run that would make it again leaves it as it is. Snapshots of earlier
+    /// versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
     /// Number of rows in every file.
     pub item_count: u64,
     /// Encoded modalities, in the order of [`Modality::ALL`].
@@ -261,6 +265,7 @@ mod tests {
             tool_version: "0.1.0".to_owned(),
             created: "2026-11-20T03:15:00Z".to_owned(),
             parent: Some("20261119T031500Z-1a2b3c4d5e6f".to_owned()),
+            inputs: None,
             item_count: 101,
             modalities: vec![ModalityManifest { modality: Modality::Title, encoder, weight: 1.0, present: 101 }],
             fields: vec![FieldSpec { name: "brand".to_owned(), r#type: FieldType::String, searched: true }],

@@ -203,6 +203,7 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         created: "2026-01-01T00:00:00Z".to_owned(),
         parent: None,
+        inputs: None,
         item_count: items.len() as u64,
         modalities: modalities.collect(),
         fields: fields(),

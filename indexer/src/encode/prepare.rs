@@ -136,9 +136,10 @@ impl Preparer<'_> {
         for (counts, states) in work.counts.iter_mut().zip(&work.states) {
             counts.absent = states.iter().filter(|(_, present)| !present).count() as u64;
         }
+        let contents = contents(&work);
         let ChunkWork { rejections, counts, .. } = work;
         let ids = items.into_iter().map(|item| item.id).collect();
-        Ok(PreparedChunk { number, partition: partition.partition, ids, rejections, counts, part })
+        Ok(PreparedChunk { number, partition: partition.partition, ids, rejections, counts, contents, part })
     }
 
     /// The part that stays, or a new one with the embeddings that are kept.
@@ -287,4 +288,17 @@ impl Preparer<'_> {
         }
         Ok(())
     }
+}
+
+/// Digest of a chunk's ids, content hashes and what is absent.
+fn contents(work: &ChunkWork<'_>) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for (row, item) in work.items.iter().enumerate() {
+        hasher.update(&(item.id.len() as u64).to_le_bytes()).update(item.id.as_bytes());
+        for (hash, present) in work.states.iter().map(|states| states[row]) {
+            hasher.update(&[u8::from(hash.is_some()), u8::from(present)]);
+            hasher.update(&hash.map_or([0; 16], |hash| hash.0));
+        }
+    }
+    hasher.finalize()
 }

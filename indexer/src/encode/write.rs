@@ -14,7 +14,7 @@ use schemas::rejects::Rejection;
 
 use super::stages::{FirstError, Halt, StageWatch};
 use super::window::{EncodedWindow, Share, Target};
-use super::{EncodeContext, Parts};
+use super::{EncodeContext, Written};
 use crate::error::IndexError;
 use crate::progress::Progress;
 use crate::report::{ModalityCounts, PipelineReport, RunCounts};
@@ -38,6 +38,8 @@ pub(super) struct PreparedChunk {
     pub(super) rejections: Vec<Rejection>,
     /// Per modality.
     pub(super) counts: Vec<ModalityCounts>,
+    /// Digest of its ids and of what is known of their contents.
+    pub(super) contents: blake3::Hash,
     pub(super) part: PreparedPart,
 }
 
@@ -68,10 +70,11 @@ pub(super) fn run(
     report: &mut PipelineReport,
     first_error: &FirstError,
     watch: &mut StageWatch,
-) -> Result<Parts, Halt> {
+) -> Result<Written, Halt> {
     let modalities = context.encoders.modalities().iter().map(|one| one.modality).collect();
     let schema = context.encoders.embeddings_schema();
-    let mut writer = Writer { schema, modalities, open: HashMap::new(), parts: BTreeMap::new() };
+    let mut writer =
+        Writer { schema, modalities, open: HashMap::new(), parts: BTreeMap::new(), contents: blake3::Hasher::new() };
     let mut items = ItemProgress { progress: context.progress, modalities: writer.modalities.len().max(1), rest: 0 };
     while let Some(message) = watch.receive(results) {
         first_error.check(context.stop)?;
@@ -92,7 +95,7 @@ pub(super) fn run(
     if !writer.open.is_empty() {
         return Err(Halt::Ended);
     }
-    Ok(writer.parts.into_values().collect())
+    Ok(Written { parts: writer.parts.into_values().collect(), contents: writer.contents.finalize() })
 }
 
 impl PreparedChunk {
@@ -110,6 +113,8 @@ struct Writer {
     open: HashMap<u64, OpenChunk>,
     /// Partition and path by the number of the chunk.
     parts: BTreeMap<u64, (u32, PathBuf)>,
+    /// Over the chunks in their order, which is the order they arrive in.
+    contents: blake3::Hasher,
 }
 
 /// A chunk whose embeddings have not all arrived.
@@ -141,7 +146,8 @@ impl OpenChunk {
 
 impl Writer {
     fn add_chunk(&mut self, chunk: PreparedChunk, counts: &mut RunCounts) -> Result<(), IndexError> {
-        let PreparedChunk { number, partition, ids, rejections, counts: by_modality, part } = chunk;
+        let PreparedChunk { number, partition, ids, rejections, counts: by_modality, contents, part } = chunk;
+        self.contents.update(contents.as_bytes());
         counts.items += ids.len() as u64;
         for rejection in &rejections {
             counts.reject(rejection)?;

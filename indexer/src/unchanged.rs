@@ -1,0 +1,55 @@
+//! Whether a night would build the snapshot that is current already. Owns what a snapshot is made from, as one digest that
+//! its manifest keeps; not the comparison of single embeddings (`reuse.rs`). Invariant: equal digests mean the same rows in
+//! the same order, the same contents and encoders, the same settings and the same version of the program, so that building
+//! again would give the same snapshot.
+
+use schemas::manifest::FORMAT_VERSION;
+use schemas::{Manifest, SnapshotId, Store};
+
+use crate::config::IndexConfig;
+use crate::encode::EncodedCatalog;
+use crate::encoder_set::EncoderSet;
+use crate::report::{ModalityCounts, RunCounts};
+use crate::upkeep;
+
+/// The digest of all that a snapshot is made from: 64 hexadecimal digits.
+#[must_use]
+pub fn digest(config: &IndexConfig, encoders: &EncoderSet, encoded: &EncodedCatalog, counts: &RunCounts) -> String {
+    let IndexConfig { catalog, embedding_fusion, keyword, graph, rank_fusion, gates, .. } = config;
+    let fields = &catalog.fields;
+    let modalities: Vec<_> =
+        encoders.modalities().iter().map(|one| (one.modality, one.weight.to_bits(), one.spec.fingerprint())).collect();
+    let rejected = (counts.rows, counts.items, counts.rejected, &counts.reasons);
+    // Written out by Debug: every field of every setting is in it, also those that are added one day.
+    let settings = format!(
+        "{FORMAT_VERSION} {} {fields:?} {embedding_fusion:?} {keyword:?} {graph:?} {rank_fusion:?} {gates:?} \
+         {modalities:?} {rejected:?}",
+        env!("CARGO_PKG_VERSION")
+    );
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(settings.as_bytes());
+    hasher.update(encoded.spool.digest().as_bytes());
+    hasher.update(encoded.contents.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Whether nothing was encoded and the current snapshot was made from just this, and is whole: every byte is checked.
+#[must_use]
+pub fn is_current(store: &Store, current: &SnapshotId, digest: &str, counts: &RunCounts) -> bool {
+    let encoded: u64 = counts.modalities.values().map(ModalityCounts::encoded).sum();
+    let made_from_this = Manifest::read(&store.snapshot_folder(current))
+        .is_ok_and(|manifest| manifest.inputs.as_deref() == Some(digest));
+    if encoded > 0 || !made_from_this {
+        return false;
+    }
+    match upkeep::verify(store, current) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the current snapshot is damaged; building it again"
+            );
+            false
+        }
+    }
+}
