@@ -61,9 +61,9 @@ fn difference(one: Decoded, other: Decoded, resize: Option<(Resize, Filter)>) ->
 #[test]
 fn fewer_pixels_look_the_same_in_every_orientation() {
     let limits = ImageLimits::default();
-    // Sides that 2, 4 and 8 do not divide: the last pixel of a row stands for less than a whole one.
+    // Sides that 4 and 8 do not divide: the last pixel of a row stands for less than a whole one.
     let picture = pattern(203, 333);
-    for (edge, eighths) in [(12, 1), (25, 2), (50, 4)] {
+    for (edge, eighths) in [(12, 1), (25, 2)] {
         for orientation in 1..=8 {
             let file = turned_jpeg(&picture, orientation);
             let whole = decode(&file, &limits, None).unwrap();
@@ -86,14 +86,13 @@ fn the_model_gets_twice_the_pixels_it_takes_in_both_directions() {
     let exact = |width, height| Some((Resize::Exact(Size { width, height }), Filter::Bilinear));
     for (resize, expected) in [
         (shortest(100), (400, 200)),
-        (shortest(51), (400, 200)),
-        (shortest(50), (200, 100)),
+        (shortest(26), (400, 200)),
         (shortest(25), (100, 50)),
         (shortest(12), (50, 25)),
         (shortest(1), (50, 25)),
-        (exact(100, 50), (200, 100)),
-        (exact(50, 50), (200, 100)),
-        (exact(101, 10), (400, 200)),
+        (exact(50, 25), (100, 50)),
+        (exact(51, 10), (400, 200)),
+        (exact(10, 26), (400, 200)),
         (None, (400, 200)),
         (Some((Resize::ShortestEdge(12), Filter::Nearest)), (400, 200)),
     ] {
