@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, copy_folder, fixture_encoders, root};
+use crate::harness::{Folder, copy_folder, fixture_encoders, indexer, root};
 
 fn catalog(ids: std::ops::Range<u32>) -> String {
     let row = |id| json!({"id": format!("i{id}"), "title": format!("oak table {id}"), "description": "a table"});
@@ -125,7 +125,9 @@ fn a_damaged_part_that_nothing_made_anyone_read_is_set_aside_for_the_next_run() 
     let folder = three_parts();
     damage_embeddings(&folder.path("store/embeddings/partition=00000/part-00001.parquet"));
     let current = fs_err::read(folder.path("store/CURRENT")).unwrap();
-    folder.run().expect_code(2).expect_stderr(&["part-00001.parquet", "set aside", "run again"]);
+    assert_eq!(folder.publish()["outcome"], "unchanged", "nothing needs the part");
+    let rebuild = indexer(["run", "--rebuild", "--config"]).arg(folder.path("catalens.toml")).output();
+    rebuild.expect_code(2).expect_stderr(&["part-00001.parquet", "set aside", "run again"]);
     assert_eq!(fs_err::read(folder.path("store/CURRENT")).unwrap(), current, "the old snapshot serves");
     let report = folder.publish();
     assert_eq!(report["encode_reasons"]["title"], json!({"new_item": 10}));
