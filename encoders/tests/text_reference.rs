@@ -75,8 +75,25 @@ fn half_precision_stays_close() {
         for dtype in [Dtype::F16, Dtype::Bf16] {
             let half = load(dtype).encode(&reference.texts(), TextRole::Document).unwrap();
             let what = format!("{} {dtype:?}", reference.name);
-            let lowest = lowest_cosine(&what, &half, &full, 0.999);
+            // Random weights of a tiny model cancel out less of the rounding than a trained one.
+            let floor = if reference.name == "all-MiniLM-L6-v2" { 0.9999 } else { 0.999 };
+            let lowest = lowest_cosine(&what, &half, &full, floor);
             println!("{what}: lowest cosine to f32 {lowest:.6}");
+        }
+    });
+}
+
+#[test]
+fn on_the_cpu_a_text_is_the_same_to_the_bit_in_any_batch_in_bf16() {
+    for_each(|reference, load| {
+        let encoder = load(Dtype::Bf16);
+        let texts = reference.texts();
+        let together = encoder.encode(&texts, TextRole::Document).unwrap();
+        let mut backwards = texts.clone();
+        backwards.reverse();
+        let backwards = encoder.encode(&backwards[..texts.len() / 2], TextRole::Document).unwrap();
+        for (row, reversed) in backwards.rows().enumerate() {
+            assert_eq!(reversed, together.row(texts.len() - 1 - row), "{}: {:?}", reference.name, texts[row]);
         }
     });
 }
