@@ -106,11 +106,12 @@ fn the_model_gets_twice_the_pixels_it_takes_in_both_directions() {
 fn progressive_and_grey_pictures_are_reduced_too() {
     let limits = ImageLimits::default();
     let grey = DynamicImage::from(pattern(64, 48)).into_luma8();
-    for (file, expected) in [(bytes(PROGRESSIVE_JPEG), (11, 9)), (encoded(grey, ImageFormat::Jpeg), (16, 12))] {
-        let reduced = decode(&file, &limits, shortest(4)).unwrap();
+    for (file, expected) in [(bytes(PROGRESSIVE_JPEG), (6, 5)), (encoded(grey, ImageFormat::Jpeg), (8, 6))] {
+        let reduced = decode(&file, &limits, shortest(2)).unwrap();
         assert_eq!(reduced.pixels.dimensions(), expected);
-        let difference = difference(reduced, decode(&file, &limits, None).unwrap(), shortest(4));
-        assert!(difference < 2.5, "{difference}");
+        let difference = difference(reduced, decode(&file, &limits, None).unwrap(), shortest(2));
+        // Two pixels a side are left: what the last, incomplete block rounds to counts for much.
+        assert!(difference < 5.0, "{difference}");
     }
 }
 
