@@ -125,7 +125,7 @@ mod x86_64 {
         let (weights, _) = panel.as_chunks::<COLUMNS>();
         for (pair, weights) in (0..width).zip(weights) {
             let weights: &[[u32; LANES]; VECTORS] = cast_ref(weights);
-            let weights: [__m512bh; VECTORS] = weights.map(|vector| cast(vector));
+            let weights: [__m512bh; VECTORS] = weights.map(cast);
             for (sums, row) in sums.iter_mut().zip(&rows) {
                 let values: __m512bh = cast(_mm512_set1_epi32(row[pair].cast_signed()));
                 for (sum, weights) in sums.iter_mut().zip(weights) {
