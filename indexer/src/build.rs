@@ -13,7 +13,7 @@ use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
 use schemas::{FieldSpec, ImageSource, Item, Manifest, Row, SnapshotId};
 use searcher::embedding_fusion::EmbeddingFusion;
 use searcher::keyword::{KEYWORD_FOLDER, KeywordWriter};
-use searcher::vector::{GRAPH_FILE, GraphWriter};
+use searcher::vector::GraphWriter;
 
 use crate::config::IndexConfig;
 use crate::encode::EncodedCatalog;
@@ -246,7 +246,7 @@ impl VectorWriters {
         let capacity = usize::try_from(items).unwrap_or(usize::MAX);
         Ok(Some(VectorWriters {
             exact: ModalitiesWriter::create(&exact_path, &columns)?,
-            graph: GraphWriter::create(&context.folder.join(GRAPH_FILE), &manifest, capacity)?,
+            graph: GraphWriter::create(context.folder, &manifest, capacity)?,
             modalities,
             manifest,
             fusion,

@@ -9,7 +9,7 @@ use schemas::manifest::{GateResult, Manifest};
 use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
 use schemas::{MappedFile, Row};
 use searcher::embedding_fusion::EmbeddingFusion;
-use searcher::vector::{GRAPH_FILE, Graph};
+use searcher::vector::Graph;
 use searcher::{Mode, Query, Searcher, TextPart};
 
 use crate::config::GatesConfig;
@@ -99,7 +99,7 @@ fn ann_recall(
     let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
     let fusion = EmbeddingFusion::new(vector.embedding_fusion, &manifest.modalities)
         .map_err(|reason| IndexError::Inconsistent { reason })?;
-    let graph = Graph::open(&folder.join(GRAPH_FILE), vector)?;
+    let graph = Graph::open(folder, manifest, vector)?;
     let rows = Row::try_from(modalities.row_count()).map_err(|_| IndexError::Inconsistent {
         reason: format!("{} rows do not fit row numbers", modalities.row_count()),
     })?;

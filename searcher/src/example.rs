@@ -174,7 +174,7 @@ pub fn write_snapshot(folder: &Path, items: &[ExampleItem]) -> Result<(), Search
     stored.finish()?;
     modalities.finish()?;
     if let Some(vector) = &mut manifest.vector {
-        let graph = GraphWriter::create(&graph_path, vector, vectors.len())?;
+        let graph = GraphWriter::create(folder, vector, vectors.len())?;
         graph.add(&vectors)?;
         vector.vector_count = graph.finish()?;
     }

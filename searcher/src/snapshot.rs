@@ -48,7 +48,7 @@ pub(crate) struct VectorFiles {
 
 impl Searcher {
     /// Opens the snapshot in `folder`: reads the manifest, checks that every file is there with its size, maps.
-    /// Cheap and (but for usearch's level scan) independent of the size; checking every byte is `indexer verify`.
+    /// Cheap and independent of the size; checking every byte is `indexer verify`.
     /// Writes nothing and loads no model.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ fn open_vector(folder: &Path, manifest: &Manifest, vector: &VectorManifest) -> R
     }
     let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
     check_rows(&folder.join(MODALITIES_FILE), manifest, modalities.row_count())?;
-    let graph = Graph::open(&folder.join(GRAPH_FILE), vector)?;
+    let graph = Graph::open(folder, manifest, vector)?;
     Ok(VectorFiles { graph, modalities, embedding_fusion })
 }
 

@@ -9,7 +9,8 @@ const LANES: usize = 32;
 /// Σ stored · query, in `f32`. Finite embeddings only. The shorter length counts.
 ///
 /// 384 values take 0.05 µs with AVX2 and 0.13 µs with the SSE2 that every x86-64 has.
-pub(super) fn dot(stored: &[f16], query: &[f32]) -> f32 {
+#[must_use]
+pub fn dot(stored: &[f16], query: &[f32]) -> f32 {
     pulp::Arch::new().dispatch(Dot { stored, query })
 }
 

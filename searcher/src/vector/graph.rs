@@ -1,149 +1,116 @@
-//! The opened graph. Owns the checks before usearch reads a file and the walk; not scores (its inner products come from
-//! item vectors). Invariant: usearch's view of the map never outlives the map.
+//! The opened graph. Owns opening its two files and the search; not scores (its inner products come from item vectors).
+//! Invariant: usearch's C++ never sees these bytes: every offset, count and number in them is checked where it is used,
+//! so that a damaged file gives an error or a worse neighbour, and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemas::manifest::VectorManifest;
-use schemas::{MappedFile, Row};
-use usearch::{Index, MetricKind, ScalarKind};
+use schemas::{Manifest, MappedFile, Row};
 
-use super::graph_writer;
-use super::searches::Searches;
+use super::graph_file::GraphFile;
+use super::node_table::NodeTable;
+use super::walk::Walk;
+use super::{GRAPH_FILE, NODE_TABLE_FILE};
 use crate::error::SearchError;
 use crate::row_set::RowSet;
 
-/// Searches of one graph that run at once; further ones wait for their turn. usearch keeps a work area for each and
-/// fails beyond what was reserved. Far more than processors, so that it is processors that are waited for.
-pub const MAX_CONCURRENT_SEARCHES: usize = 256;
-
-/// An opened graph over a map of its file. `Send + Sync`.
+/// An opened graph over maps of its files. `Send + Sync`; searches share nothing and do not wait for each other.
+#[derive(Debug)]
 pub struct Graph {
-    /// usearch's side; `None` where the graph is empty, which usearch cannot view. Declared before the map that it
-    /// points into, because fields are dropped in this order.
-    index: Option<Index>,
-    file: MappedFile,
-    searches: Searches,
+    file: GraphFile,
+    table: NodeTable,
+    expansion_search: usize,
     dimension: usize,
-    vector_count: u64,
-}
-
-impl std::fmt::Debug for Graph {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut debug = formatter.debug_struct("Graph");
-        debug.field("path", &self.file.path()).field("vector_count", &self.vector_count).finish_non_exhaustive()
-    }
+    item_count: u64,
 }
 
 impl Graph {
-    /// Opens the graph over a map of the file (not usearch's own `view`, which needs to own the file). Reads the level
-    /// of every node: about 6 ms per 100,000.
+    /// Opens the graph of a snapshot. Costs the same for every size, but for snapshots that have no table of nodes yet:
+    /// theirs is computed, O(nodes).
     ///
     /// # Errors
-    /// When the header does not fit the manifest.
-    pub fn open(path: &Path, manifest: &VectorManifest) -> Result<Graph, SearchError> {
-        Graph::from_map(MappedFile::open(path)?, manifest)
+    /// When a file is missing or does not fit the manifest.
+    pub fn open(folder: &Path, manifest: &Manifest, vector: &VectorManifest) -> Result<Graph, SearchError> {
+        let has_table = manifest.files.contains_key(NODE_TABLE_FILE);
+        let table = has_table.then(|| MappedFile::open(&folder.join(NODE_TABLE_FILE))).transpose()?;
+        Graph::from_maps(MappedFile::open(&folder.join(GRAPH_FILE))?, table, vector, manifest.item_count)
     }
 
-    /// As [`Graph::open`], over a map.
+    /// As [`Graph::open`], over maps of the graph and of its table of nodes.
     ///
     /// # Errors
     /// As [`Graph::open`].
-    #[expect(
-        unsafe_code,
-        reason = "usearch's view of a buffer cannot be tied to the buffer's lifetime; contract below"
-    )]
-    pub fn from_map(file: MappedFile, manifest: &VectorManifest) -> Result<Graph, SearchError> {
-        check_header(&file, manifest)?;
-        let failed = |reason: String| SearchError::Vector { path: file.path().to_owned(), reason };
-        let index = if manifest.vector_count == 0 {
-            None
-        } else {
-            let index = Index::new(&graph_writer::options(manifest)).map_err(|error| failed(error.to_string()))?;
-            // The number of work areas survives viewing.
-            index
-                .reserve_capacity_and_threads(0, MAX_CONCURRENT_SEARCHES)
-                .map_err(|error| failed(format!("no memory for searching: {error}")))?;
-            // SAFETY: the buffer must outlive the index, unchanged. Both live in the `Graph` built below; its bytes are
-            // a shared handle on the map, whose address does not change when `Graph` moves; the index is its first
-            // field and so dropped before the map; neither is ever handed out; and the map's own contract (see
-            // `schemas::MappedFile`) is that its bytes never change.
-            unsafe { index.view_from_buffer(file.bytes()) }
-                .map_err(|error| failed(format!("is damaged: {error}; restore the snapshot or roll back")))?;
-            Some(index)
+    pub fn from_maps(
+        file: MappedFile,
+        table: Option<MappedFile>,
+        manifest: &VectorManifest,
+        item_count: u64,
+    ) -> Result<Graph, SearchError> {
+        let file = GraphFile::open(file, manifest)?;
+        let table = match table {
+            Some(table) => NodeTable::open(table, &file)?,
+            None => NodeTable::compute(&file)?,
         };
-        let size = index.as_ref().map_or(0, Index::size) as u64;
-        if size != manifest.vector_count {
-            return Err(mismatch(file.path(), "vectors", manifest.vector_count, size));
-        }
-        let searches = Searches::new(MAX_CONCURRENT_SEARCHES);
-        Ok(Graph { index, file, searches, dimension: manifest.dimension, vector_count: manifest.vector_count })
+        let (expansion_search, dimension) = (manifest.expansion_search, manifest.dimension);
+        Ok(Graph { file, table, expansion_search, dimension, item_count })
     }
 
     /// Number of item vectors.
     #[must_use]
     pub fn vector_count(&self) -> u64 {
-        self.vector_count
+        u64::from(self.file.nodes())
     }
 
     /// The rows that the walk finds nearest to `query`, nearest first, with the inner product; only `rows` where given.
-    /// The beam is as wide as the manifest's `expansion_search` or `depth`, whichever is greater. `rows` filters what is
-    /// found, not where the walk goes: it costs the more, the fewer rows it keeps.
+    /// The beam is as wide as the manifest's `expansion_search` or `depth`, whichever is greater. With `rows` it may find
+    /// fewer than there are: the walk keeps to them, and few lie far apart.
     ///
     /// # Errors
-    /// When the query's length is wrong or usearch fails.
+    /// When the query's length is wrong or the graph is damaged where the walk comes by.
     pub fn nearest(&self, query: &[f32], rows: Option<&RowSet>, depth: usize) -> Result<Vec<(Row, f32)>, SearchError> {
-        let failed = |reason: String| SearchError::Vector { path: self.file.path().to_owned(), reason };
         if query.len() != self.dimension {
             let (expected, got) = (self.dimension, query.len());
-            return Err(failed(format!("the query vector has {got} values, item vectors have {expected}")));
+            let reason = format!("the query vector has {got} values, item vectors have {expected}");
+            return Err(SearchError::Vector { path: self.file.path().to_owned(), reason });
         }
-        let depth = depth.min(usize::try_from(self.vector_count).unwrap_or(usize::MAX));
-        let Some(index) = self.index.as_ref().filter(|_| depth > 0) else { return Ok(Vec::new()) };
-        let permit = self.searches.start();
-        let matches = match rows {
-            None => index.search(query, depth),
-            Some(rows) => {
-                index.filtered_search(query, depth, |key| Row::try_from(key).is_ok_and(|row| rows.contains(row)))
+        // No memory is taken for a beam wider than the graph.
+        let depth = depth.min(self.file.nodes() as usize);
+        let width = depth.max(self.expansion_search).min(self.file.nodes() as usize);
+        let mut found = Walk::new(&self.file, &self.table, query, rows, width).run()?;
+        found.truncate(depth);
+        found.into_iter().map(|near| Ok((self.row(near.slot)?, near.product))).collect()
+    }
+
+    /// Follows every node, neighbour and row once: whether the two files are a whole graph of the manifest. O(bytes);
+    /// for checking what was just written, and for `verify`.
+    ///
+    /// # Errors
+    /// Says what is wrong first.
+    pub fn check(&self) -> Result<(), SearchError> {
+        let mut levels_before = 0;
+        for slot in 0..self.file.nodes() {
+            let table_says = self.table.levels_before(slot, &self.file)?;
+            if table_says != levels_before {
+                return Err(self.file.damaged(format!("slot {slot} is not where the table of nodes says")));
             }
-        };
-        drop(permit);
-        let matches = matches.map_err(|error| failed(format!("search failed: {error}")))?;
-        let found = matches.keys.into_iter().zip(matches.distances);
-        // usearch's distance for the inner product is 1 − inner product.
-        found
-            .map(|(key, distance)| match Row::try_from(key) {
-                Ok(row) => Ok((row, 1.0 - distance)),
-                Err(_) => Err(failed(format!("has the key {key}, which is no row number"))),
-            })
-            .collect()
+            let node = self.file.node(slot, levels_before)?;
+            let level = self.file.levels(slot, 1)?.sum::<u16>();
+            for level in 0..=level {
+                let _each_in_range = self.file.neighbours(node, level)?;
+            }
+            self.row(slot)?;
+            levels_before += u64::from(level);
+        }
+        self.file.check_end(levels_before)
     }
-}
 
-/// Reads the file's head, which usearch does in bounds, and compares it with the manifest.
-fn check_header(file: &MappedFile, manifest: &VectorManifest) -> Result<(), SearchError> {
-    let path = file.path();
-    let header = Index::metadata_from_buffer(file.bytes()).map_err(|error| SearchError::Vector {
-        path: path.to_owned(),
-        reason: format!("has no usearch header ({error}); restore the snapshot or roll back"),
-    })?;
-    let dimension = manifest.dimension as u64;
-    if header.dimensions != dimension {
-        return Err(mismatch(path, "dimensions", dimension, header.dimensions));
+    /// The row of a slot, as graph and table agree on it.
+    fn row(&self, slot: u32) -> Result<Row, SearchError> {
+        let node = self.file.node(slot, self.table.levels_before(slot, &self.file)?)?;
+        let row = self.table.row(slot, &self.file).filter(|row| u64::from(*row) == node.key);
+        row.filter(|_| node.key < self.item_count).ok_or_else(|| {
+            let (key, rows) = (node.key, self.item_count);
+            self.file.damaged(format!("slot {slot} has the key {key}, which is not its row below {rows}"))
+        })
     }
-    if header.metric != MetricKind::IP {
-        return Err(mismatch(path, "metric", "IP", format!("{:?}", header.metric)));
-    }
-    if header.quantization != ScalarKind::F16 {
-        return Err(mismatch(path, "scalar kind", "F16", format!("{:?}", header.quantization)));
-    }
-    if header.count_present != manifest.vector_count || header.count_deleted != 0 || header.multi {
-        return Err(mismatch(path, "vectors", manifest.vector_count, header.count_present));
-    }
-    Ok(())
-}
-
-fn mismatch(path: &Path, what: &str, expected: impl std::fmt::Display, got: impl std::fmt::Display) -> SearchError {
-    let path: PathBuf = path.to_owned();
-    let reason = format!("{what}: has {got}, the manifest says {expected}; restore the snapshot or roll back");
-    SearchError::Vector { path, reason }
 }

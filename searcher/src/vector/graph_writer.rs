@@ -1,21 +1,27 @@
-//! Building the graph. Owns usearch's options for our item vectors and the file's writing; not which vectors go in.
-//! Invariant: the file holds every vector added, under its row number, as `f16` with the inner product as metric.
+//! Building the graph. Owns usearch's options for our item vectors and the writing of the graph's two files; not which
+//! vectors go in. Invariant: the file holds every vector added, under its row number, as `f16` with the inner product as
+//! metric, and our own reader has followed every link in it.
 
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use rayon::prelude::*;
-use schemas::Row;
 use schemas::manifest::VectorManifest;
+use schemas::{MappedFile, Row};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+use super::graph::Graph;
+use super::graph_file::GraphFile;
+use super::node_table::NodeTable;
+use super::{GRAPH_FILE, NODE_TABLE_FILE};
 use crate::error::SearchError;
 
 /// Builds the graph.
 pub struct GraphWriter {
+    folder: PathBuf,
     path: PathBuf,
     index: Index,
-    dimension: usize,
+    manifest: VectorManifest,
 }
 
 impl std::fmt::Debug for GraphWriter {
@@ -25,7 +31,7 @@ impl std::fmt::Debug for GraphWriter {
 }
 
 /// usearch's options for a manifest.
-pub(super) fn options(manifest: &VectorManifest) -> IndexOptions {
+fn options(manifest: &VectorManifest) -> IndexOptions {
     IndexOptions {
         dimensions: manifest.dimension,
         metric: MetricKind::IP,
@@ -38,15 +44,16 @@ pub(super) fn options(manifest: &VectorManifest) -> IndexOptions {
 }
 
 impl GraphWriter {
-    /// Starts a graph for up to `capacity` vectors; `path`'s folder is created. Memory: about
-    /// `capacity · (2·dimension + 10·connectivity)` bytes until it is written.
+    /// Starts the graph of the snapshot in `folder`, for up to `capacity` vectors; its subfolder is created. Memory:
+    /// about `capacity · (2·dimension + 10·connectivity)` bytes until it is written.
     ///
     /// # Errors
     /// When memory cannot be had, or the folder cannot be created.
-    pub fn create(path: &Path, manifest: &VectorManifest, capacity: usize) -> Result<GraphWriter, SearchError> {
-        let failed = |reason: String| SearchError::Vector { path: path.to_owned(), reason };
-        if let Some(folder) = path.parent() {
-            fs_err::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+    pub fn create(folder: &Path, manifest: &VectorManifest, capacity: usize) -> Result<GraphWriter, SearchError> {
+        let path = folder.join(GRAPH_FILE);
+        let failed = |reason: String| SearchError::Vector { path: path.clone(), reason };
+        if let Some(subfolder) = path.parent() {
+            fs_err::create_dir_all(subfolder).map_err(|error| failed(error.to_string()))?;
         }
         let index = Index::new(&options(manifest)).map_err(|error| failed(error.to_string()))?;
         // usearch refuses to add from more threads than it has reserved for.
@@ -55,7 +62,7 @@ impl GraphWriter {
         index
             .reserve_capacity_and_threads(capacity.max(1), threads)
             .map_err(|error| failed(format!("no memory for {capacity} vectors: {error}")))?;
-        Ok(GraphWriter { path: path.to_owned(), index, dimension: manifest.dimension })
+        Ok(GraphWriter { folder: folder.to_owned(), path, index, manifest: manifest.clone() })
     }
 
     /// Adds item vectors, in parallel on rayon's threads (with one thread the file is reproducible byte by byte).
@@ -71,8 +78,8 @@ impl GraphWriter {
     }
 
     fn add_one(&self, row: Row, vector: &[f16]) -> Result<(), SearchError> {
-        if vector.len() != self.dimension {
-            let (expected, got) = (self.dimension, vector.len());
+        if vector.len() != self.manifest.dimension {
+            let (expected, got) = (self.manifest.dimension, vector.len());
             return Err(self.error(format!("row {row} has a vector of {got} values, not {expected}")));
         }
         // usearch's own f16 wraps the same bits as a signed integer.
@@ -82,10 +89,11 @@ impl GraphWriter {
             .map_err(|error| self.error(format!("cannot add row {row}: {error}")))
     }
 
-    /// Writes the file; does not sync. Returns the number of vectors.
+    /// Writes the graph and its table of nodes, and follows every link of what was written; does not sync. Returns the
+    /// number of vectors.
     ///
     /// # Errors
-    /// When writing fails.
+    /// When writing fails, or the file is not what our reader understands (another layout, a failing disk).
     pub fn finish(self) -> Result<u64, SearchError> {
         let Some(path) = self.path.to_str() else {
             return Err(self.error("usearch cannot write to a path that is not UTF-8".to_owned()));
@@ -97,7 +105,16 @@ impl GraphWriter {
         if got != expected {
             return Err(self.error(format!("has {got} bytes after writing, not {expected}; is the disk full?")));
         }
-        Ok(self.index.size() as u64)
+        let vector_count = self.index.size() as u64;
+        let GraphWriter { folder, path, index, manifest } = self;
+        // What usearch holds is as large as the file; it is not needed beside the file's map.
+        drop(index);
+        let manifest = VectorManifest { vector_count, ..manifest };
+        let table = NodeTable::compute(&GraphFile::open(MappedFile::open(&path)?, &manifest)?)?;
+        table.write(&folder.join(NODE_TABLE_FILE))?;
+        let written = MappedFile::open(&folder.join(NODE_TABLE_FILE))?;
+        Graph::from_maps(MappedFile::open(&path)?, Some(written), &manifest, u64::from(Row::MAX) + 1)?.check()?;
+        Ok(vector_count)
     }
 
     fn error(&self, reason: String) -> SearchError {

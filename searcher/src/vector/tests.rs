@@ -11,16 +11,17 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::embedding_fusion::EmbeddingFusion;
+use crate::error::SearchError;
 use crate::row_set::RowSet;
 
 const DIMENSION: usize = 48;
 const WEIGHTS: [f32; 2] = [0.6, 0.4];
 
 /// SplitMix64 (Steele, Lea, Flood 2014): a generator small enough to write down.
-struct Seeded(u64);
+pub(super) struct Seeded(pub(super) u64);
 
 impl Seeded {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -40,18 +41,18 @@ impl Seeded {
     }
 }
 
-struct Fixture {
-    folder: TempDir,
-    manifest: VectorManifest,
-    modalities: ModalitiesReader,
-    fusion: EmbeddingFusion,
-    queries: Vec<QueryEmbeddings>,
+pub(super) struct Fixture {
+    pub(super) folder: TempDir,
+    pub(super) manifest: VectorManifest,
+    pub(super) modalities: ModalitiesReader,
+    pub(super) fusion: EmbeddingFusion,
+    pub(super) queries: Vec<QueryEmbeddings>,
 }
 
 impl Fixture {
     /// `rows` items around 50 centres; every seventh has no picture, every hundredth nothing at all. Built on one
     /// thread, so that it is the same graph every time.
-    fn new(rows: u32) -> Fixture {
+    pub(super) fn new(rows: u32) -> Fixture {
         Fixture::with_threads(rows, 1)
     }
 
@@ -89,7 +90,7 @@ impl Fixture {
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let count = pool.install(|| {
-            let graph = GraphWriter::create(&folder.path().join(GRAPH_FILE), &manifest, vectors.len()).unwrap();
+            let graph = GraphWriter::create(folder.path(), &manifest, vectors.len()).unwrap();
             vectors.chunks(1000).for_each(|part| graph.add(part).unwrap());
             graph.finish().unwrap()
         });
@@ -105,15 +106,20 @@ impl Fixture {
         Fixture { folder, manifest, modalities, fusion, queries }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join(GRAPH_FILE)
     }
 
-    fn graph(&self) -> Graph {
-        Graph::open(&self.path(), &self.manifest).unwrap()
+    pub(super) fn graph(&self) -> Graph {
+        self.try_graph(&self.manifest).unwrap()
     }
 
-    fn scorer<'a>(&'a self, query: &'a QueryEmbeddings) -> VectorScorer<'a> {
+    pub(super) fn try_graph(&self, manifest: &VectorManifest) -> Result<Graph, SearchError> {
+        let [graph, table] = [GRAPH_FILE, NODE_TABLE_FILE].map(|name| MappedFile::open(&self.folder.path().join(name)));
+        Graph::from_maps(graph?, Some(table?), manifest, self.modalities.row_count())
+    }
+
+    pub(super) fn scorer<'a>(&'a self, query: &'a QueryEmbeddings) -> VectorScorer<'a> {
         VectorScorer { modalities: &self.modalities, query }
     }
 }
@@ -240,58 +246,21 @@ fn one_thread_writes_the_same_file_again() {
 }
 
 #[test]
-fn more_searches_than_work_areas_wait_for_their_turn() {
-    let fixture = Fixture::new(300);
-    let graph = fixture.graph();
-    let query = &fixture.queries[0];
-    let vector = fixture.fusion.query_vector(&query.embeddings, &query.weights);
-    let expected = graph.nearest(&vector, None, 10).unwrap();
-    std::thread::scope(|scope| {
-        for _ in 0..MAX_CONCURRENT_SEARCHES + 44 {
-            scope.spawn(|| {
-                for _ in 0..20 {
-                    assert_eq!(graph.nearest(&vector, None, 10).unwrap(), expected);
-                }
-            });
-        }
-    });
-}
-
-#[test]
 fn an_empty_graph_answers_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(GRAPH_FILE);
     let manifest = VectorManifest { vector_count: 0, ..Fixture::new(1).manifest };
-    assert_eq!(GraphWriter::create(&path, &manifest, 0).unwrap().finish().unwrap(), 0);
-    let graph = Graph::open(&path, &manifest).unwrap();
+    assert_eq!(GraphWriter::create(folder.path(), &manifest, 0).unwrap().finish().unwrap(), 0);
+    let [file, table] = [GRAPH_FILE, NODE_TABLE_FILE].map(|name| MappedFile::open(&folder.path().join(name)).unwrap());
+    let graph = Graph::from_maps(file, Some(table), &manifest, 0).unwrap();
+    graph.check().unwrap();
     assert!(graph.nearest(&vec![0.0; manifest.dimension], None, 10).unwrap().is_empty());
-}
-
-#[test]
-fn foreign_and_damaged_graphs_are_errors() {
-    let fixture = Fixture::new(300);
-    let refused = |manifest: &VectorManifest, expected: &str| {
-        let error = Graph::open(&fixture.path(), manifest).unwrap_err().to_string();
-        assert!(error.contains(expected) && error.contains("fused.usearch"), "{error}");
-    };
-    refused(&VectorManifest { dimension: 7, ..fixture.manifest.clone() }, "dimensions: has 96, the manifest says 7");
-    refused(&VectorManifest { vector_count: 5, ..fixture.manifest.clone() }, "vectors: has 297, the manifest says 5");
-    let bytes = fs_err::read(fixture.path()).unwrap();
-    for length in [0, 1, 63, 64, bytes.len() / 4, bytes.len() / 2, bytes.len() - 1] {
-        let cut = MappedFile::from_bytes(&fixture.path(), bytes[..length].to_vec());
-        assert!(Graph::from_map(cut, &fixture.manifest).is_err(), "cut to {length}");
-    }
-    let text = MappedFile::from_bytes(&fixture.path(), vec![b'x'; 10_000]);
-    assert!(Graph::from_map(text, &fixture.manifest).is_err());
-    let graph = fixture.graph();
-    assert!(graph.nearest(&[1.0], None, 10).unwrap_err().to_string().contains("1 values, item vectors have 96"));
 }
 
 #[test]
 fn wrong_vectors_are_refused_when_adding() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = Fixture::new(1).manifest;
-    let writer = GraphWriter::create(&folder.path().join(GRAPH_FILE), &manifest, 2).unwrap();
+    let writer = GraphWriter::create(folder.path(), &manifest, 2).unwrap();
     let vector = vec![f16::ONE; manifest.dimension];
     assert!(writer.add(&[(0, vec![f16::ONE])]).unwrap_err().to_string().contains("row 0 has a vector of 1 values"));
     writer.add(&[(0, vector.clone())]).unwrap();

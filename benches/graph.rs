@@ -1,0 +1,175 @@
+//! The graph: our reader beside usearch's own search, over the same file.
+//!
+//! **What is measured.** One thread, one query after the other, every query three times over, the first round not counted:
+//! queries a second and recall@10 against an exact scan of the same vectors, without a filter and with filters that keep a
+//! random share of the rows; for filters also the exact scan of the kept rows, which the searcher falls back to. Time to open.
+//! Both read the file from the page cache; usearch loads it into memory.
+//!
+//! **On what.** Seeded unit vectors around 500 centres, as halves; the graph has the default settings.
+//!
+//! ```text
+//! cargo bench --bench graph -- [ROWS=100000] [DIMENSION=384]
+//! ```
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+use std::time::Instant;
+
+use anyhow::Context;
+use half::f16;
+use rayon::prelude::*;
+use schemas::manifest::{EmbeddingFusionKind, VectorManifest};
+use schemas::{MappedFile, Row};
+use searcher::RowSet;
+use searcher::vector::{
+    DEFAULT_CONNECTIVITY, DEFAULT_EXPANSION_ADD, DEFAULT_EXPANSION_SEARCH, GRAPH_FILE, Graph, GraphWriter,
+    NODE_TABLE_FILE,
+};
+use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
+
+const CENTRES: u64 = 500;
+const QUERIES: usize = 200;
+const DEPTH: usize = 10;
+/// Shares of the rows that filters keep.
+const SHARES: [f64; 6] = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Seeded(u64);
+
+impl Seeded {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn normal(&mut self) -> f32 {
+        (0..4).map(|_| (self.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5).sum()
+    }
+}
+
+/// The vector of a number: its centre's direction and some of its own.
+fn vector(number: u64, dimension: usize) -> Vec<f16> {
+    let (mut centre, mut own) = (Seeded(number % CENTRES), Seeded(1 << 40 | number));
+    let values: Vec<f32> = (0..dimension).map(|_| centre.normal() + 0.7 * own.normal()).collect();
+    let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+    values.into_iter().map(|value| f16::from_f32(value / length)).collect()
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let rows: Row = arguments.next().unwrap_or_else(|| "100000".to_owned()).parse().context("ROWS")?;
+    let dimension: usize = arguments.next().unwrap_or_else(|| "384".to_owned()).parse().context("DIMENSION")?;
+    let manifest = VectorManifest {
+        embedding_fusion: EmbeddingFusionKind::WeightedBlocks,
+        dimension,
+        connectivity: DEFAULT_CONNECTIVITY,
+        expansion_add: DEFAULT_EXPANSION_ADD,
+        expansion_search: DEFAULT_EXPANSION_SEARCH,
+        vector_count: u64::from(rows),
+    };
+    let vectors: Vec<(Row, Vec<f16>)> =
+        (0..rows).into_par_iter().map(|row| (row, vector(u64::from(row), dimension))).collect();
+    let queries: Vec<Vec<f32>> = (0..QUERIES as u64)
+        .map(|number| vector(1 << 32 | number, dimension).into_iter().map(f16::to_f32).collect())
+        .collect();
+
+    let folder = tempfile::tempdir()?;
+    let start = Instant::now();
+    let writer = GraphWriter::create(folder.path(), &manifest, vectors.len())?;
+    vectors.chunks(4096).try_for_each(|part| writer.add(part))?;
+    writer.finish()?;
+    println!("{rows} rows of {dimension}, {QUERIES} queries; built in {:.1} s", start.elapsed().as_secs_f64());
+
+    let path = folder.path().join(GRAPH_FILE);
+    let start = Instant::now();
+    let graph = Graph::from_maps(
+        MappedFile::open(&path)?,
+        Some(MappedFile::open(&folder.path().join(NODE_TABLE_FILE))?),
+        &manifest,
+        u64::from(rows),
+    )?;
+    println!("open: ours {:.3} ms", start.elapsed().as_secs_f64() * 1e3);
+    let start = Instant::now();
+    Graph::from_maps(MappedFile::open(&path)?, None, &manifest, u64::from(rows))?;
+    println!("open: ours, without the table of nodes {:.3} ms", start.elapsed().as_secs_f64() * 1e3);
+    let options = IndexOptions {
+        dimensions: dimension,
+        metric: MetricKind::IP,
+        quantization: ScalarKind::F16,
+        connectivity: manifest.connectivity,
+        expansion_add: manifest.expansion_add,
+        expansion_search: manifest.expansion_search,
+        multi: false,
+    };
+    let peer = Index::new(&options)?;
+    let start = Instant::now();
+    peer.view(path.to_str().context("path")?)?;
+    println!("open: usearch, view {:.3} ms", start.elapsed().as_secs_f64() * 1e3);
+    peer.load(path.to_str().context("path")?)?;
+
+    let rayon = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    println!("kept    ours q/s recall   usearch q/s recall   scan q/s");
+    for share in std::iter::once(1.0).chain(SHARES) {
+        let mut kept = RowSet::empty(u64::from(rows));
+        let mut seeded = Seeded(3);
+        (0..rows).filter(|_| (seeded.next() as f64) < share * u64::MAX as f64).for_each(|row| kept.insert(row));
+        let filter = (share < 1.0).then_some(&kept);
+        let exact: Vec<Vec<Row>> = queries.par_iter().map(|query| scan(&vectors, query, &kept)).collect();
+        let ours = measure(&queries, &exact, |query| {
+            Ok(graph.nearest(query, filter, DEPTH)?.into_iter().map(|(row, _)| row).collect())
+        })?;
+        let usearch = measure(&queries, &exact, |query| {
+            let matches = match filter {
+                None => peer.search(query, DEPTH),
+                Some(kept) => peer.filtered_search(query, DEPTH, |key| kept.contains(key as Row)),
+            };
+            Ok(matches?.keys.into_iter().map(|key| key as Row).collect())
+        })?;
+        let start = Instant::now();
+        let few = &queries[..20];
+        rayon.install(|| few.iter().for_each(|query| drop(std::hint::black_box(scan(&vectors, query, &kept)))));
+        let scans = few.len() as f64 / start.elapsed().as_secs_f64();
+        println!("{share:<6} {:>9.0} {:.4}   {:>11.0} {:.4}   {scans:>8.0}", ours.0, ours.1, usearch.0, usearch.1);
+    }
+    Ok(())
+}
+
+/// Queries a second and recall.
+fn measure(
+    queries: &[Vec<f32>],
+    exact: &[Vec<Row>],
+    search: impl Fn(&[f32]) -> anyhow::Result<Vec<Row>>,
+) -> anyhow::Result<(f64, f64)> {
+    let (mut found, mut wanted) = (0, 0);
+    for (query, exact) in queries.iter().zip(exact) {
+        let rows = search(query)?;
+        found += exact.iter().filter(|row| rows.contains(row)).count();
+        wanted += exact.len();
+    }
+    let start = Instant::now();
+    for query in queries.iter().chain(queries) {
+        std::hint::black_box(search(query)?);
+    }
+    Ok((2.0 * queries.len() as f64 / start.elapsed().as_secs_f64(), found as f64 / wanted.max(1) as f64))
+}
+
+/// The nearest kept rows by the kernel that scores.
+fn scan(vectors: &[(Row, Vec<f16>)], query: &[f32], kept: &RowSet) -> Vec<Row> {
+    let mut best: Vec<(f32, Row)> = Vec::new();
+    for row in kept.iter() {
+        best.push((searcher::vector::dot(&vectors[row as usize].1, query), row));
+        if best.len() > 1000 {
+            shorten(&mut best);
+        }
+    }
+    shorten(&mut best);
+    best.into_iter().map(|(_, row)| row).collect()
+}
+
+fn shorten(best: &mut Vec<(f32, Row)>) {
+    best.sort_unstable_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
+    best.truncate(DEPTH);
+}
