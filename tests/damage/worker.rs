@@ -1,0 +1,166 @@
+//! A worker: damages a file of its own snapshot, opens and searches it, puts the file back, trial after trial. Owns a
+//! trial and how its end is told; not which ones are run. Invariant: a line of results for every trial that ended, written
+//! before the next begins.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use indexer::upkeep;
+use schemas::{Manifest, SnapshotId, Store};
+use searcher::{FileCheck, ImagePart, ItemPart, Mode, OpenOptions, Query, SearchError, Searcher};
+
+use super::change::Kind;
+use crate::harness::root;
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    /// An error that names the file.
+    NamedError,
+    /// An error that does not name it.
+    OtherError,
+    /// The answers of the whole file.
+    SameAnswer,
+    /// Other answers, without an error.
+    DifferentAnswer,
+    /// The whole check did not find the damage.
+    Unverified,
+    /// The worker died.
+    Crash,
+    /// The worker came to no end.
+    Hang,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 7] = [
+        Outcome::NamedError,
+        Outcome::OtherError,
+        Outcome::SameAnswer,
+        Outcome::DifferentAnswer,
+        Outcome::Unverified,
+        Outcome::Crash,
+        Outcome::Hang,
+    ];
+
+    pub(super) fn parse(line: &str) -> Option<(Outcome, &str)> {
+        let (name, detail) = line.split_once('\t')?;
+        Some((Outcome::ALL.into_iter().find(|outcome| format!("{outcome:?}") == name)?, detail))
+    }
+
+    /// Whether this must not happen to a file of that name. Other answers may only come of files whose bytes all mean
+    /// something (a changed weight is as good a weight); finding those is what checksums are for.
+    pub(super) fn is_bad(self, file: &str) -> bool {
+        match self {
+            Outcome::NamedError | Outcome::SameAnswer => false,
+            Outcome::DifferentAnswer => file == "manifest.json" || file.starts_with("encoders/"),
+            Outcome::OtherError | Outcome::Unverified | Outcome::Crash | Outcome::Hang => true,
+        }
+    }
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What every kind of query answers that needs no encoder, or with `encoders` those that need one.
+fn answers(snapshot: &Path, encoders: bool) -> Result<Vec<String>, SearchError> {
+    let searcher = Searcher::open(snapshot, &OpenOptions::default())?;
+    if encoders {
+        let image = ImagePart { file: root().join("fixtures/query_images/i001.jpg"), weight: 1.0 };
+        let picture = Query { mode: Mode::Vector, images: vec![image], ..Query::default() };
+        let text = Query { mode: Mode::Vector, ..Query::text("red mug") };
+        return [text, picture].iter().map(|query| Ok(format!("{:?}", searcher.search(query)?.hits))).collect();
+    }
+    let like =
+        |id: &str, mode| Query { mode, like: vec![ItemPart { id: id.to_owned(), weight: 1.0 }], ..Query::default() };
+    let queries = [
+        Query { mode: Mode::Keyword, explain: true, limit: 30, ..Query::text("red mug thing") },
+        Query { mode: Mode::Keyword, offset: 200, limit: 100, ..Query::text("thing gift day") },
+        Query {
+            mode: Mode::Keyword,
+            filter: Some(r#"(price < 200 and stock in [1, 2, 3] and tags = "gift") or new = true"#.to_owned()),
+            ..Query::text("blue lamp")
+        },
+        Query { explain: true, ..like("i0007", Mode::Vector) },
+        Query { filter: Some(r#"category under "Home" and brand != "oak""#.to_owned()), ..like("i0150", Mode::Vector) },
+    ];
+    let mut answers = Vec::new();
+    for query in &queries {
+        let results = searcher.search(query)?;
+        answers.push(format!("{} {:?}", results.total, results.hits));
+    }
+    // The example's encoders do not exist: the vector side of a text is lent by an item.
+    let lent = searcher.encode(&like("i0299", Mode::Vector))?;
+    let hybrid = Query { explain: true, limit: 50, ..Query::text("wool sofa") };
+    let results = searcher.search_encoded(&hybrid, &lent)?;
+    answers.push(format!("{} {:?}", results.total, results.hits));
+    Ok(answers)
+}
+
+/// One trial, on the damaged file.
+fn trial(snapshot: &Path, file: &str, whole: &[String]) -> (Outcome, String) {
+    let encoders = file.starts_with("encoders/");
+    let (verified, checked) = if encoders {
+        let store = Store::open(&snapshot.join("../..")).unwrap();
+        let id = SnapshotId::parse(snapshot.file_name().unwrap().to_str().unwrap()).unwrap();
+        (upkeep::verify(&store, &id).map(drop), None)
+    } else {
+        let manifest = Manifest::read(snapshot).map_err(Into::into);
+        let options = OpenOptions { check: FileCheck::Checksums, ..OpenOptions::default() };
+        let verified = manifest.and_then(|manifest| indexer::verify::check_files(snapshot, &manifest));
+        (verified, Some(Searcher::open(snapshot, &options).map(drop)))
+    };
+    // The record of a checkpoint has a name that is only for people.
+    let for_people = file.ends_with("/checkpoint.json");
+    if !for_people && (verified.is_ok() || checked.as_ref().is_some_and(Result::is_ok)) {
+        return (Outcome::Unverified, String::new());
+    }
+    let checked = checked.and_then(Result::err);
+    for error in [verified.err().map(|error| chain(&error)), checked.map(|error| chain(&error))] {
+        if let Some(error) = error.filter(|error| !error.contains(file)) {
+            return (Outcome::OtherError, error);
+        }
+    }
+    match answers(snapshot, encoders) {
+        Ok(answers) if answers == whole => (Outcome::SameAnswer, String::new()),
+        Ok(_) => (Outcome::DifferentAnswer, String::new()),
+        Err(error) => {
+            let error = chain(&error);
+            (if error.contains(file) { Outcome::NamedError } else { Outcome::OtherError }, error)
+        }
+    }
+}
+
+#[test]
+#[ignore = "started by the tests of this module, with what to do in the environment"]
+fn worker() {
+    let variable = |name: &str| std::env::var(format!("CATALENS_DAMAGE_{name}")).unwrap();
+    let (snapshot, file) = (PathBuf::from(variable("SNAPSHOT")), variable("FILE"));
+    let kind = Kind::parse(&variable("KIND")).unwrap();
+    let trials = variable("TRIALS");
+    let (first, end) = trials.split_once("..").unwrap();
+    let trials = first.parse::<u32>().unwrap()..end.parse::<u32>().unwrap();
+    let mut results = fs_err::OpenOptions::new().append(true).open(variable("RESULTS")).unwrap();
+    let encoders = file.starts_with("encoders/");
+    let whole_answers = answers(&snapshot, encoders).unwrap();
+    let path = if encoders { snapshot.join("../..").join(&file) } else { snapshot.join(&file) };
+    let whole = fs_err::read(&path).unwrap();
+    // tantivy's panics are caught and become errors; what they say would fill the log.
+    std::panic::set_hook(Box::new(|_| {}));
+    for number in trials {
+        fs_err::write(&path, kind.apply(&whole, number)).unwrap();
+        let (outcome, detail) = trial(&snapshot, &file, &whole_answers);
+        fs_err::write(&path, &whole).unwrap();
+        let line = format!("{outcome:?}\t{}\n", detail.replace(['\n', '\r'], " "));
+        results.write_all(line.as_bytes()).unwrap();
+    }
+    drop(std::panic::take_hook());
+    assert_eq!(answers(&snapshot, encoders).unwrap(), whole_answers, "the last trial left something behind");
+}
