@@ -110,10 +110,9 @@ fn eight_threads_query_across_two_hundred_publishes_and_prunes() {
         done.store(true, Ordering::Relaxed);
         readers.into_iter().map(|reader| reader.join().unwrap()).collect()
     });
-    eprintln!(
-        "{pruned} pruned, {held} times passed over; seen {:?}",
-        seen.iter().map(BTreeSet::len).collect::<Vec<_>>()
-    );
+    let answered = answered.into_inner();
+    let seen_counts: Vec<usize> = seen.iter().map(BTreeSet::len).collect();
+    eprintln!("{answered} answers, {pruned} pruned, {held} times passed over; snapshots seen {seen_counts:?}");
     assert!(seen.iter().all(|seen| seen.len() > 1), "every reader met several snapshots");
     current.refresh().unwrap();
     assert_eq!(&current.snapshot(), &snapshots[PUBLISHES]);

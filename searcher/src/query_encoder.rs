@@ -233,9 +233,13 @@ impl Searcher {
 
     /// The row of an item id that a query names.
     pub(crate) fn row_of(&self, id: &str) -> Result<Row, SearchError> {
-        self.keyword
-            .row_of(id)?
-            .ok_or_else(|| SearchError::Query { reason: format!("the snapshot has no item `{id}`") })
+        let unknown = || SearchError::Query { reason: format!("the snapshot has no item `{id}`") };
+        let row = self.keyword.row_of(id)?.ok_or_else(unknown)?;
+        let found = self.items.id(row)?;
+        if found != id {
+            return Err(self.keyword.contradiction(&format!("`{id}` is in row {row}, where the items have `{found}`")));
+        }
+        Ok(row)
     }
 
     /// The weight of each modality for this query.

@@ -5,8 +5,8 @@
 //! The workers are this test program once more, at its ignored test `worker`. To see one trial again, or to run more:
 //!
 //! ```text
-//! CATALENS_DAMAGE_FILE=items.arrow CATALENS_DAMAGE_KIND=bit CATALENS_DAMAGE_TRIALS=17..18 \
-//!   CATALENS_DAMAGE_SNAPSHOT=DIR CATALENS_DAMAGE_RESULTS=/dev/stderr \
+//! CATALENS_DAMAGE_FILE=items.arrow CATALENS_DAMAGE_KIND=bit CATALENS_DAMAGE_TRIALS=17..18 CATALENS_DAMAGE_ASKED=files \
+//!   CATALENS_DAMAGE_SNAPSHOT=store/snapshots/ID CATALENS_DAMAGE_RESULTS=/dev/stderr \
 //!   cargo test --test end_to_end -- --exact damage::worker::worker --ignored --nocapture
 //! ```
 
@@ -24,14 +24,16 @@ use std::time::{Duration, Instant};
 use schemas::items::StoredItem;
 use schemas::{FieldValue, Manifest, SnapshotId, Store};
 use searcher::example::{self, DIMENSION, ExampleItem};
+use searcher::vector::GRAPH_FILE;
 use searcher::{FileCheck, OpenOptions, Searcher};
 
 use crate::harness::{Folder, copy_folder, fixture_encoders};
 use change::{Kind, Random};
-use worker::Outcome;
+use worker::{Asked, Outcome};
 
-/// Items of the snapshot; more than a block of postings, so that there are skip lists.
-const ITEMS: usize = 300;
+/// Items of the snapshot: so many that postings have skip lists, and that most files are larger than what is compared whole
+/// when they are opened.
+const ITEMS: usize = 1_100;
 /// Trials of a kind for each file of an encoder, which take some hundred times as long.
 const ENCODER_TRIALS: u32 = 32;
 /// Address space of a worker. Far above what a small snapshot needs, far below what a wild length asks for.
@@ -113,7 +115,16 @@ fn bit_and_block_changes_truncation_and_emptying_give_errors_that_name_the_file_
             batches.push(Batch { file: file.clone(), kind, trials: 0..kind.trials() });
         }
     }
-    run_batches(&folder, &snapshot, &batches);
+    run_batches(&folder, &snapshot, &batches, Asked::Files);
+}
+
+#[test]
+#[ignore = "usearch's reader crashes on a changed graph; on as soon as the graph has a reader of our own"]
+fn walks_over_a_changed_graph_give_errors_that_name_the_file_or_answers() {
+    let folder = Folder::new();
+    let snapshot = snapshot_without_ends(&folder);
+    let batch = |kind: Kind| Batch { file: GRAPH_FILE.to_owned(), kind, trials: 0..kind.trials() };
+    run_batches(&folder, &snapshot, &Kind::ALL.map(batch), Asked::Graph);
 }
 
 #[test]
@@ -132,11 +143,11 @@ fn changed_query_encoders_give_errors_that_name_the_file() {
             batches.push(Batch { file: format!("encoders/{file}"), kind, trials });
         }
     }
-    run_batches(&folder, &snapshot, &batches);
+    run_batches(&folder, &snapshot, &batches, Asked::Encoders);
 }
 
 /// Runs all batches, each worker on a copy of the snapshot's store, and asserts that no trial ended badly.
-fn run_batches(folder: &Folder, snapshot: &Path, batches: &[Batch]) {
+fn run_batches(folder: &Folder, snapshot: &Path, batches: &[Batch], asked: Asked) {
     let tallies: Mutex<BTreeMap<(String, Kind), Tally>> = Mutex::default();
     let next = AtomicUsize::new(0);
     let id = snapshot.file_name().unwrap();
@@ -152,7 +163,7 @@ fn run_batches(folder: &Folder, snapshot: &Path, batches: &[Batch]) {
                     copy_folder(&encoders, &store.join("encoders"));
                 }
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let tally = run_batch(snapshot, &copy, batch);
+                    let tally = run_batch(snapshot, &copy, batch, asked);
                     tallies.lock().unwrap().insert((batch.file.clone(), batch.kind), tally);
                 }
             });
@@ -171,13 +182,13 @@ fn run_batches(folder: &Folder, snapshot: &Path, batches: &[Batch]) {
 }
 
 /// Runs the trials of a batch in workers; a worker that dies is followed by one that goes on behind the trial.
-fn run_batch(original: &Path, snapshot: &Path, batch: &Batch) -> Tally {
+fn run_batch(original: &Path, snapshot: &Path, batch: &Batch, asked: Asked) -> Tally {
     let results = snapshot.with_file_name("results");
     let mut tally = Tally::default();
     let mut start = batch.trials.start;
     while start < batch.trials.end && tally.bad.len() < ENOUGH {
         fs_err::write(&results, "").unwrap();
-        let end = wait(snapshot, batch, start..batch.trials.end, &results);
+        let end = wait(snapshot, batch, start..batch.trials.end, asked, &results);
         let lines = fs_err::read_to_string(&results).unwrap();
         for line in lines.lines() {
             let (outcome, detail) = Outcome::parse(line).unwrap_or_else(|| panic!("`{line}`"));
@@ -192,7 +203,7 @@ fn run_batch(original: &Path, snapshot: &Path, batch: &Batch) -> Tally {
             tally.bad.push(format!("trial {start}: {outcome:?}: {detail}"));
             start += 1;
             // The dead worker left the damage behind.
-            let place = if batch.file.starts_with("encoders/") { "../.." } else { "" };
+            let place = if asked == Asked::Encoders { "../.." } else { "" };
             fs_err::copy(original.join(place).join(&batch.file), snapshot.join(place).join(&batch.file)).unwrap();
         }
     }
@@ -200,7 +211,13 @@ fn run_batch(original: &Path, snapshot: &Path, batch: &Batch) -> Tally {
 }
 
 /// A worker from start to end, killed when it makes no progress.
-fn wait(snapshot: &Path, batch: &Batch, trials: Range<u32>, results: &Path) -> Result<(), (Outcome, String)> {
+fn wait(
+    snapshot: &Path,
+    batch: &Batch,
+    trials: Range<u32>,
+    asked: Asked,
+    results: &Path,
+) -> Result<(), (Outcome, String)> {
     let limited = format!("ulimit -v {WORKER_KIB} && exec \"$0\" \"$@\"");
     let log = results.with_extension("log");
     let mut worker = Command::new("sh")
@@ -210,6 +227,7 @@ fn wait(snapshot: &Path, batch: &Batch, trials: Range<u32>, results: &Path) -> R
         .env("CATALENS_DAMAGE_SNAPSHOT", snapshot)
         .env("CATALENS_DAMAGE_FILE", &batch.file)
         .env("CATALENS_DAMAGE_KIND", batch.kind.name())
+        .env("CATALENS_DAMAGE_ASKED", asked.name())
         .env("CATALENS_DAMAGE_TRIALS", format!("{}..{}", trials.start, trials.end))
         .env("CATALENS_DAMAGE_RESULTS", results)
         // The address space of a worker must not depend on the number of processors.

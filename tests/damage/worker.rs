@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use indexer::upkeep;
 use schemas::{Manifest, SnapshotId, Store};
+use searcher::vector::{GRAPH_FILE, Graph};
 use searcher::{FileCheck, ImagePart, ItemPart, Mode, OpenOptions, Query, SearchError, Searcher};
 
-use super::change::Kind;
+use super::change::{Kind, Random};
 use crate::harness::root;
 
 /// How a trial ended.
@@ -21,7 +22,7 @@ pub(super) enum Outcome {
     OtherError,
     /// The answers of the whole file.
     SameAnswer,
-    /// Other answers, without an error.
+    /// Other answers, without an error; also that there is no such item.
     DifferentAnswer,
     /// The whole check did not find the damage.
     Unverified,
@@ -69,10 +70,48 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What every kind of query answers that needs no encoder, or with `encoders` those that need one.
-fn answers(snapshot: &Path, encoders: bool) -> Result<Vec<String>, SearchError> {
+/// Which part of the reader is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Everything that a small snapshot needs no encoder for; it scans its vectors.
+    Files,
+    /// Queries that need the encoders.
+    Encoders,
+    /// Walks over the graph, which large snapshots do.
+    Graph,
+}
+
+impl Asked {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Asked::Files => "files",
+            Asked::Encoders => "encoders",
+            Asked::Graph => "graph",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Asked> {
+        [Asked::Files, Asked::Encoders, Asked::Graph].into_iter().find(|asked| asked.name() == name)
+    }
+}
+
+/// The rows that walks from several places find.
+fn walks(snapshot: &Path) -> Result<Vec<String>, SearchError> {
+    let manifest = Manifest::read(snapshot)?;
+    let vector = manifest.vector.unwrap();
+    let graph = Graph::open(&snapshot.join(GRAPH_FILE), &vector)?;
+    let mut random = Random::new(3);
+    let queries = (0..8).map(|_| (0..vector.dimension).map(|_| random.below(2001) as f32 / 1000.0 - 1.0).collect());
+    queries.map(|query: Vec<f32>| Ok(format!("{:?}", graph.nearest(&query, None, 64)?))).collect()
+}
+
+/// What every query of a kind answers.
+fn answers(snapshot: &Path, asked: Asked) -> Result<Vec<String>, SearchError> {
+    if asked == Asked::Graph {
+        return walks(snapshot);
+    }
     let searcher = Searcher::open(snapshot, &OpenOptions::default())?;
-    if encoders {
+    if asked == Asked::Encoders {
         let image = ImagePart { file: root().join("fixtures/query_images/i001.jpg"), weight: 1.0 };
         let picture = Query { mode: Mode::Vector, images: vec![image], ..Query::default() };
         let text = Query { mode: Mode::Vector, ..Query::text("red mug") };
@@ -105,9 +144,8 @@ fn answers(snapshot: &Path, encoders: bool) -> Result<Vec<String>, SearchError> 
 }
 
 /// One trial, on the damaged file.
-fn trial(snapshot: &Path, file: &str, whole: &[String]) -> (Outcome, String) {
-    let encoders = file.starts_with("encoders/");
-    let (verified, checked) = if encoders {
+fn trial(snapshot: &Path, file: &str, asked: Asked, whole: &[String]) -> (Outcome, String) {
+    let (verified, checked) = if asked == Asked::Encoders {
         let store = Store::open(&snapshot.join("../..")).unwrap();
         let id = SnapshotId::parse(snapshot.file_name().unwrap().to_str().unwrap()).unwrap();
         (upkeep::verify(&store, &id).map(drop), None)
@@ -128,9 +166,9 @@ fn trial(snapshot: &Path, file: &str, whole: &[String]) -> (Outcome, String) {
             return (Outcome::OtherError, error);
         }
     }
-    match answers(snapshot, encoders) {
+    match answers(snapshot, asked) {
         Ok(answers) if answers == whole => (Outcome::SameAnswer, String::new()),
-        Ok(_) => (Outcome::DifferentAnswer, String::new()),
+        Ok(_) | Err(SearchError::Query { .. }) => (Outcome::DifferentAnswer, String::new()),
         Err(error) => {
             let error = chain(&error);
             (if error.contains(file) { Outcome::NamedError } else { Outcome::OtherError }, error)
@@ -148,19 +186,19 @@ fn worker() {
     let (first, end) = trials.split_once("..").unwrap();
     let trials = first.parse::<u32>().unwrap()..end.parse::<u32>().unwrap();
     let mut results = fs_err::OpenOptions::new().append(true).open(variable("RESULTS")).unwrap();
-    let encoders = file.starts_with("encoders/");
-    let whole_answers = answers(&snapshot, encoders).unwrap();
-    let path = if encoders { snapshot.join("../..").join(&file) } else { snapshot.join(&file) };
+    let asked = Asked::parse(&variable("ASKED")).unwrap();
+    let whole_answers = answers(&snapshot, asked).unwrap();
+    let path = if asked == Asked::Encoders { snapshot.join("../..").join(&file) } else { snapshot.join(&file) };
     let whole = fs_err::read(&path).unwrap();
     // tantivy's panics are caught and become errors; what they say would fill the log.
     std::panic::set_hook(Box::new(|_| {}));
     for number in trials {
         fs_err::write(&path, kind.apply(&whole, number)).unwrap();
-        let (outcome, detail) = trial(&snapshot, &file, &whole_answers);
+        let (outcome, detail) = trial(&snapshot, &file, asked, &whole_answers);
         fs_err::write(&path, &whole).unwrap();
         let line = format!("{outcome:?}\t{}\n", detail.replace(['\n', '\r'], " "));
         results.write_all(line.as_bytes()).unwrap();
     }
     drop(std::panic::take_hook());
-    assert_eq!(answers(&snapshot, encoders).unwrap(), whole_answers, "the last trial left something behind");
+    assert_eq!(answers(&snapshot, asked).unwrap(), whole_answers, "the last trial left something behind");
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use schemas::Row;
 use schemas::manifest::{AnalyzerKind, KeywordManifest};
 use schemas::map::MapOptions;
+use tantivy::error::DataCorruption;
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TantivyError, Term};
@@ -186,6 +187,12 @@ impl KeywordIndex {
             let found = postings.read_postings(&term, IndexRecordOption::Basic).map_err(|error| self.error(error))?;
             Ok(found.map(|postings| postings.doc()).filter(|row| u64::from(*row) < self.row_count))
         })
+    }
+
+    /// The error of an index that does not fit the other files of its snapshot.
+    pub(crate) fn contradiction(&self, what: &str) -> SearchError {
+        let advice = format!("{what}; run `indexer verify`, restore or roll back");
+        self.error(TantivyError::DataCorruption(DataCorruption::comment_only(advice)))
     }
 
     /// Cursors at the start of the postings of a query's terms.
