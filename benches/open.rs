@@ -21,13 +21,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use half::f16;
-use schemas::items::{ITEMS_FILE, ItemsWriter, StoredItem};
+use schemas::items::{ITEMS_FILE, ItemsReader, ItemsWriter, StoredItem};
 use schemas::manifest::MANIFEST_FILE;
 use schemas::map::{AccessPattern, MapOptions, Residency};
-use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
-use schemas::{FieldValue, Manifest, Row};
+use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalitiesWriter, ModalityColumn};
+use schemas::{FieldValue, Manifest, MappedFile, Row};
 use searcher::embedding_fusion::EmbeddingFusion;
-use searcher::keyword::{KEYWORD_FOLDER, KeywordWriter};
+use searcher::keyword::{KEYWORD_FOLDER, KeywordIndex, KeywordWriter};
 use searcher::vector::{GRAPH_FILE, GraphWriter};
 use searcher::{FileCheck, ItemPart, Mode, OpenOptions, Query, Searcher, SnapshotMaps, example};
 
@@ -65,13 +65,15 @@ enum Setting {
     Locked,
     Random,
     Checksums,
+    /// Everything but the graph, by the defaults; no queries.
+    WithoutGraph,
 }
 
 impl Setting {
     fn options(self) -> OpenOptions {
         let (mut maps, mut check) = (MapOptions::default(), FileCheck::Ends);
         match self {
-            Setting::Default => {}
+            Setting::Default | Setting::WithoutGraph => {}
             Setting::Prefault => maps.residency = Residency::Prefault,
             Setting::Locked => maps.residency = Residency::Locked,
             Setting::Random => maps.access = AccessPattern::Random,
@@ -121,7 +123,34 @@ fn run(snapshot: &Path, setting: Setting) -> anyhow::Result<Vec<f64>> {
     Ok(text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
 }
 
+/// Opens the files that are not the graph, one by one.
+fn measure_without_graph(snapshot: &Path) -> anyhow::Result<()> {
+    let (own, files) = resident()?;
+    let start = Instant::now();
+    let manifest = Manifest::read(snapshot)?;
+    let keyword = KeywordIndex::open(&snapshot.join(KEYWORD_FOLDER), &manifest.keyword)?;
+    let items = ItemsReader::open(MappedFile::open(&snapshot.join(ITEMS_FILE))?, &manifest.fields)?;
+    let modalities = MappedFile::open(&snapshot.join(MODALITIES_FILE))?;
+    let modalities = ModalitiesReader::open(modalities, &columns(&manifest))?;
+    let open = start.elapsed().as_secs_f64() * 1e3;
+    let rows = [keyword.row_count(), items.row_count(), modalities.row_count()];
+    if rows != [manifest.item_count; 3] {
+        bail!("the files have {rows:?} rows");
+    }
+    let (own_open, files_open) = resident()?;
+    println!("{open} {} {} 0 0 0 0", own_open - own, files_open - files);
+    Ok(())
+}
+
+fn columns(manifest: &Manifest) -> Vec<ModalityColumn> {
+    let column = |modality| ModalityColumn { modality, dimension: DIMENSION };
+    manifest.modalities.iter().map(|one| column(one.modality)).collect()
+}
+
 fn measure(snapshot: &Path, setting: Setting) -> anyhow::Result<()> {
+    if setting == Setting::WithoutGraph {
+        return measure_without_graph(snapshot);
+    }
     let (own, files) = resident()?;
     let start = Instant::now();
     let searcher = Searcher::open(snapshot, &setting.options())?;
@@ -219,11 +248,8 @@ fn write_snapshot(folder: &Path, rows: u64) -> anyhow::Result<()> {
     let fusion = EmbeddingFusion::new(Default::default(), &manifest.modalities).map_err(anyhow::Error::msg)?;
     let mut vector = manifest.vector.clone().context("the example has vectors")?;
     (vector.dimension, vector.connectivity, vector.expansion_add) = (fusion.dimension(), 8, 32);
-    let columns: Vec<ModalityColumn> = (manifest.modalities.iter())
-        .map(|modality| ModalityColumn { modality: modality.modality, dimension: DIMENSION })
-        .collect();
     let mut items = ItemsWriter::create(&folder.join(ITEMS_FILE), &manifest.fields)?;
-    let mut modalities = ModalitiesWriter::create(&folder.join(MODALITIES_FILE), &columns)?;
+    let mut modalities = ModalitiesWriter::create(&folder.join(MODALITIES_FILE), &columns(&manifest))?;
     let mut keyword = KeywordWriter::create(&folder.join(KEYWORD_FOLDER), &manifest.keyword, &manifest.fields)?;
     let graph = GraphWriter::create(&folder.join(GRAPH_FILE), &vector, usize::try_from(rows)?)?;
     let mut random = Random(1);

@@ -81,7 +81,7 @@ fn eight_threads_query_across_two_hundred_publishes_and_prunes() {
             move || {
                 let mut seen = BTreeSet::new();
                 while !done.load(Ordering::Relaxed) {
-                    if number % 2 == 0 {
+                    if number.is_multiple_of(2) {
                         let searcher = current.searcher();
                         current.refresh().unwrap();
                         seen.insert(check(&searcher));

@@ -143,17 +143,22 @@ fn answers(snapshot: &Path, asked: Asked) -> Result<Vec<String>, SearchError> {
     Ok(answers)
 }
 
+/// `indexer verify` of a snapshot that lies in no store.
+pub(super) fn verify_files(snapshot: &Path) -> Result<(), String> {
+    let manifest = Manifest::read(snapshot).map_err(|error| chain(&error))?;
+    indexer::verify::check_files(snapshot, &manifest).map_err(|error| chain(&error))
+}
+
 /// One trial, on the damaged file.
 fn trial(snapshot: &Path, file: &str, asked: Asked, whole: &[String]) -> (Outcome, String) {
     let (verified, checked) = if asked == Asked::Encoders {
         let store = Store::open(&snapshot.join("../..")).unwrap();
         let id = SnapshotId::parse(snapshot.file_name().unwrap().to_str().unwrap()).unwrap();
-        (upkeep::verify(&store, &id).map(drop), None)
+        (upkeep::verify(&store, &id).map(drop).map_err(|error| chain(&error)), None)
     } else {
-        let manifest = Manifest::read(snapshot).map_err(Into::into);
         let options = OpenOptions { check: FileCheck::Checksums, ..OpenOptions::default() };
-        let verified = manifest.and_then(|manifest| indexer::verify::check_files(snapshot, &manifest));
-        (verified, Some(Searcher::open(snapshot, &options).map(drop)))
+        let checked = Searcher::open(snapshot, &options).map(drop).map_err(|error| chain(&error));
+        (verify_files(snapshot), Some(checked))
     };
     // The record of a checkpoint has a name that is only for people.
     let for_people = file.ends_with("/checkpoint.json");
@@ -161,10 +166,8 @@ fn trial(snapshot: &Path, file: &str, asked: Asked, whole: &[String]) -> (Outcom
         return (Outcome::Unverified, String::new());
     }
     let checked = checked.and_then(Result::err);
-    for error in [verified.err().map(|error| chain(&error)), checked.map(|error| chain(&error))] {
-        if let Some(error) = error.filter(|error| !error.contains(file)) {
-            return (Outcome::OtherError, error);
-        }
+    if let Some(error) = [verified.err(), checked].into_iter().flatten().find(|error| !error.contains(file)) {
+        return (Outcome::OtherError, error);
     }
     match answers(snapshot, asked) {
         Ok(answers) if answers == whole => (Outcome::SameAnswer, String::new()),
