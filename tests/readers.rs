@@ -245,6 +245,14 @@ fn another_user_searches_a_read_only_store_that_it_does_not_own() {
         }
         set_mode(path, 0o555);
     }
+    // What a run writes has the rights of the files of its user, all of them.
+    for snapshot in fs_err::read_dir(store.join("snapshots")).unwrap() {
+        let snapshot = snapshot.unwrap().path();
+        let mode = |name: &str| fs_err::metadata(snapshot.join(name)).unwrap().mode();
+        for name in schemas::durable::list_files(&snapshot).unwrap() {
+            assert_eq!(mode(&name), mode("items.arrow"), "{name}");
+        }
+    }
     read_only(&store, &set_mode);
     let files = schemas::durable::list_files(&store).unwrap();
     let output = Command::new(&program)
