@@ -6,10 +6,13 @@ mod harness;
 
 mod bad_input;
 mod crash;
+mod damage;
 mod formats;
+mod machines;
 mod nightly;
 mod partitions;
 mod plan;
 mod quality;
+mod readers;
 mod reuse;
 mod search;

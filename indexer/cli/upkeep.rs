@@ -75,7 +75,11 @@ pub(crate) fn prune(arguments: &PruneArguments) -> anyhow::Result<ExitCode> {
         print(&(serde_json::to_string_pretty(&pruned)? + "\n"))?;
     } else {
         let (snapshots, encoders) = (pruned.snapshots.len(), pruned.encoders.len());
-        print(&format!("removed {snapshots} snapshots and {encoders} encoders\n"))?;
+        let held = match pruned.held.as_slice() {
+            [] => String::new(),
+            held => format!("; {} held by readers stay: {}", held.len(), held.join(", ")),
+        };
+        print(&format!("removed {snapshots} snapshots and {encoders} encoders{held}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

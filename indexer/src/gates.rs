@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use half::f16;
 use rayon::prelude::*;
 use schemas::manifest::{GateResult, Manifest};
+use schemas::map::MapOptions;
 use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
 use schemas::{MappedFile, Row};
 use searcher::embedding_fusion::EmbeddingFusion;
@@ -99,7 +100,7 @@ fn ann_recall(
     let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
     let fusion = EmbeddingFusion::new(vector.embedding_fusion, &manifest.modalities)
         .map_err(|reason| IndexError::Inconsistent { reason })?;
-    let graph = Graph::open(folder, manifest, vector)?;
+    let graph = Graph::open(folder, manifest, vector, MapOptions::default())?;
     let rows = Row::try_from(modalities.row_count()).map_err(|_| IndexError::Inconsistent {
         reason: format!("{} rows do not fit row numbers", modalities.row_count()),
     })?;

@@ -95,7 +95,7 @@ pub fn plan(config: &IndexConfig, context: &RunContext<'_>) -> Result<Plan, Inde
         let paths = parts.as_ref().map(|parts| parts.of(partition)).transpose()?.unwrap_or_default();
         let wanted = |id: &str| partition_of(id, spool.partitions()) == partition;
         let comparison = Comparison {
-            earlier: EarlierEmbeddings::load(&paths, &schema, wanted),
+            earlier: EarlierEmbeddings::load(&paths, &schema, wanted)?,
             modalities: &modalities,
             pictures: &pictures,
         };

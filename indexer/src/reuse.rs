@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use schemas::ContentHash;
 use schemas::embeddings::{EmbeddingsReader, EmbeddingsSchema, HashesBatch, HashesReader};
+use schemas::{ContentHash, SchemaError};
 
 use crate::error::IndexError;
 
@@ -104,16 +104,24 @@ impl EarlierEmbeddings {
     /// Reads ids and hashes of parts, in order: a later part's row takes the place of an earlier one's with the same id.
     /// Only rows that `wanted` accepts are remembered. A part that cannot be read is left out with a warning: it costs
     /// time, not truth.
-    #[must_use]
-    pub fn load(paths: &[PathBuf], schema: &EmbeddingsSchema, wanted: impl Fn(&str) -> bool) -> EarlierEmbeddings {
+    ///
+    /// # Errors
+    /// When a newer version wrote a part: encoding it again would throw away what that version may still need.
+    pub fn load(
+        paths: &[PathBuf],
+        schema: &EmbeddingsSchema,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<EarlierEmbeddings, IndexError> {
         let states = vec![Vec::new(); schema.modalities.len()];
         let mut earlier = EarlierEmbeddings { states, ..EarlierEmbeddings::default() };
         for path in paths {
-            if let Err(error) = earlier.load_part(path, schema, &wanted) {
-                warn_unreadable(path, &error);
+            match earlier.load_part(path, schema, &wanted) {
+                Ok(()) => {}
+                Err(error @ IndexError::Schema(SchemaError::NewerFormat { .. })) => return Err(error),
+                Err(error) => warn_unreadable(path, &error),
             }
         }
-        earlier
+        Ok(earlier)
     }
 
     fn load_part(

@@ -46,7 +46,8 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
     let store = Store::open_or_create(&config.store)?;
     let lock = store.lock()?;
     let parent = store.current()?;
-    let started = Start::after(parent.as_ref());
+    unchanged::refuse_newer(&store, parent.as_ref())?;
+    let started = Start::after(store.snapshots()?.last());
     let staging = Staging::create(store.staging_folder())?;
     let files = ReportFiles::new(&store, &started, None);
     let mut counts = files.start_counts(config)?;
@@ -137,7 +138,7 @@ pub fn run_partitions(
     let store = Store::open_or_create(&config.store)?;
     let _lock = store.lock_partitions(&chosen.list())?;
     let parent = store.current()?;
-    let started = Start::after(parent.as_ref());
+    let started = Start::after(store.snapshots()?.last());
     let staging = Staging::create(store.staging_folder().join(share.file_name()))?;
     let files = ReportFiles::new(&store, &started, Some(share));
     let mut counts = files.start_counts(config)?;
@@ -225,15 +226,16 @@ struct Start {
 }
 
 impl Start {
-    /// Now, in whole seconds; but later than the parent's start, so that names sort in the order of publishing even
-    /// when runs are short or the clock goes back.
-    fn after(parent: Option<&SnapshotId>) -> Start {
+    /// Now, in whole seconds; but later than the newest snapshot's start, so that names sort in the order of publishing even
+    /// when runs are short, the clock goes back, or an earlier snapshot was published again.
+    fn after(newest: Option<&SnapshotId>) -> Start {
         let format = format_description!("[year][month][day]T[hour][minute][second]Z");
         let now = OffsetDateTime::now_utc();
         let mut start = now.replace_nanosecond(0).unwrap_or(now);
-        let parent = parent.and_then(|parent| parent.as_str().split('-').next());
-        if let Some(parent) = parent.and_then(|time| PrimitiveDateTime::parse(time, format).ok()) {
-            start = start.max(parent.assume_utc() + Duration::SECOND);
+        let newest = newest.and_then(|newest| newest.as_str().split('-').next());
+        let next = newest.and_then(|time| PrimitiveDateTime::parse(time, format).ok()?.checked_add(Duration::SECOND));
+        if let Some(next) = next {
+            start = start.max(next.assume_utc());
         }
         // Formatting fails only for years beyond four digits and for components that a time lacks.
         Start { rfc3339: start.format(&Rfc3339).unwrap_or_default(), compact: start.format(format).unwrap_or_default() }

@@ -4,11 +4,12 @@
 //! again would give the same snapshot.
 
 use schemas::manifest::FORMAT_VERSION;
-use schemas::{Manifest, SnapshotId, Store};
+use schemas::{Manifest, SchemaError, SnapshotId, Store};
 
 use crate::config::IndexConfig;
 use crate::encode::EncodedCatalog;
 use crate::encoder_set::EncoderSet;
+use crate::error::IndexError;
 use crate::report::{ModalityCounts, RunCounts};
 use crate::upkeep;
 
@@ -31,6 +32,18 @@ pub fn digest(config: &IndexConfig, encoders: &EncoderSet, encoded: &EncodedCata
     hasher.update(encoded.spool.digest().as_bytes());
     hasher.update(encoded.contents.as_bytes());
     hasher.finalize().to_hex().to_string()
+}
+
+/// Refuses to build on a snapshot that a newer version published: what follows it would lack what that version wrote.
+///
+/// # Errors
+/// When the current snapshot's manifest has a newer format; rolling back to an older snapshot makes way.
+pub fn refuse_newer(store: &Store, current: Option<&SnapshotId>) -> Result<(), IndexError> {
+    match current.map(|current| Manifest::read(&store.snapshot_folder(current))) {
+        Some(Err(error @ SchemaError::NewerFormat { .. })) => Err(error.into()),
+        // Other damage is no reason not to build: the new snapshot replaces it.
+        Some(Ok(_) | Err(_)) | None => Ok(()),
+    }
 }
 
 /// Whether nothing was encoded and the current snapshot was made from just this, and is whole: every byte is checked.

@@ -4,6 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use encoders::Checkpoint;
+use schemas::manifest::ModalityManifest;
+use schemas::store::SnapshotRemoval;
 use schemas::{Manifest, SnapshotId, Store};
 use searcher::{OpenOptions, Searcher};
 
@@ -79,7 +82,7 @@ pub fn status(store: &Store) -> Result<StoreStatus, IndexError> {
     Ok(StoreStatus { current: current.map(|id| id.to_string()), snapshots })
 }
 
-/// Checks every byte of a snapshot and opens it as a reader would. Returns its manifest.
+/// Checks every byte of a snapshot and of the query encoders it names, and opens it as a reader would. Returns its manifest.
 ///
 /// # Errors
 /// Names the first file that is missing, foreign or damaged.
@@ -88,6 +91,13 @@ pub fn verify(store: &Store, snapshot: &SnapshotId) -> Result<Manifest, IndexErr
     let manifest = Manifest::read(&folder)?;
     check_files(&folder, &manifest)?;
     check_items(&folder, &manifest)?;
+    let mut checked = BTreeSet::new();
+    for ModalityManifest { modality, encoder, .. } in &manifest.modalities {
+        if checked.insert(&encoder.checkpoint) {
+            Checkpoint::open_verified(&store.encoders_folder().join(&encoder.checkpoint))
+                .map_err(|source| IndexError::Encoder { modality: *modality, source })?;
+        }
+    }
     Searcher::open(&folder, &OpenOptions { encoders_folder: Some(store.encoders_folder()), ..OpenOptions::default() })?;
     Ok(manifest)
 }
@@ -119,12 +129,14 @@ pub fn rollback(store: &Store, to: Option<&SnapshotId>) -> Result<SnapshotId, In
 pub struct Pruned {
     /// Snapshots.
     pub snapshots: Vec<String>,
+    /// Snapshots that stay because a reader holds them; prune again later.
+    pub held: Vec<String>,
     /// Folders of encoders that no remaining snapshot names.
     pub encoders: Vec<String>,
 }
 
-/// Removes all but the newest `keep` snapshots, never the published one, then encoders that no remaining snapshot
-/// names. Readers that have a removed snapshot open keep their maps.
+/// Removes all but the newest `keep` snapshots, never the published one nor one that a reader holds, then encoders that no
+/// remaining snapshot names.
 ///
 /// # Errors
 /// When another run holds the store or something cannot be removed.
@@ -134,9 +146,21 @@ pub fn prune(store: &Store, keep: usize) -> Result<Pruned, IndexError> {
     let snapshots = store.snapshots()?;
     let mut pruned = Pruned::default();
     let (old, kept) = snapshots.split_at(snapshots.len().saturating_sub(keep));
+    let mut removable = Vec::new();
+    let mut remaining: Vec<&SnapshotId> = kept.iter().collect();
+    for id in old {
+        if current.as_ref() == Some(id) {
+            remaining.push(id);
+        } else if let Some(right) = SnapshotRemoval::take(&store.snapshot_folder(id))? {
+            removable.push((id, right));
+        } else {
+            pruned.held.push(id.to_string());
+            remaining.push(id);
+        }
+    }
     let mut named_encoders = BTreeSet::new();
     let mut all_readable = true;
-    for id in kept.iter().chain(old.iter().filter(|id| current.as_ref() == Some(*id))) {
+    for id in remaining {
         match Manifest::read(&store.snapshot_folder(id)) {
             Ok(manifest) => named_encoders.extend(manifest.modalities.into_iter().map(|one| one.encoder.checkpoint)),
             Err(error) => {
@@ -145,7 +169,7 @@ pub fn prune(store: &Store, keep: usize) -> Result<Pruned, IndexError> {
             }
         }
     }
-    for id in old.iter().filter(|id| current.as_ref() != Some(*id)) {
+    for (id, _right) in removable {
         remove_folder(&store.snapshot_folder(id))?;
         pruned.snapshots.push(id.to_string());
     }

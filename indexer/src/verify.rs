@@ -89,7 +89,7 @@ pub fn check_files(folder: &Path, manifest: &Manifest) -> Result<(), IndexError>
             return Err(damaged(path, "the manifest does not name it"));
         };
         let got = checksum_file(&folder.join(path))?;
-        if got != *expected {
+        if !expected.same_content(&got) {
             let reason = format!(
                 "{} bytes with checksum {}, the manifest says {} bytes with {}",
                 got.bytes, got.blake3, expected.bytes, expected.blake3

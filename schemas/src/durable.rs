@@ -2,13 +2,13 @@
 //! of the folder. Not what is written, nor in which order files appear. Invariant: a final name holds the whole old
 //! file or the whole new one, after a power cut too.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
 
 use crate::error::SchemaError;
-use crate::manifest::FileEntry;
+use crate::manifest::{FileEntry, TAIL_BYTES};
 
 /// Bytes that are buffered before they go to the operating system.
 pub const DEFAULT_BUFFER_BYTES: usize = 1 << 20;
@@ -116,7 +116,7 @@ pub fn sync_file(path: &Path) -> Result<(), SchemaError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(SchemaError::io(path))
 }
 
-/// Size and BLAKE3 of a file, read as a stream.
+/// Size and BLAKE3 of a file and of its end, read as a stream.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -124,7 +124,24 @@ pub fn checksum_file(path: &Path) -> Result<FileEntry, SchemaError> {
     let mut hasher = blake3::Hasher::new();
     let file = File::open(path).map_err(SchemaError::io(path))?;
     hasher.update_reader(file).map_err(SchemaError::io(path))?;
-    Ok(FileEntry { bytes: hasher.count(), blake3: hasher.finalize().to_hex().to_string() })
+    let bytes = hasher.count();
+    Ok(FileEntry { bytes, blake3: hasher.finalize().to_hex().to_string(), tail: Some(tail_checksum(path, bytes)?) })
+}
+
+/// BLAKE3 of the last [`TAIL_BYTES`] of a file of `bytes`, 64 hexadecimal digits; reads nothing else.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn tail_checksum(path: &Path, bytes: u64) -> Result<String, SchemaError> {
+    let io = SchemaError::io(path);
+    let read = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(bytes.saturating_sub(TAIL_BYTES)))?;
+        let mut tail = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+        Ok(blake3::hash(&tail).to_hex().to_string())
+    };
+    read().map_err(io)
 }
 
 /// Every regular file below `folder`, relative to it, with `/` between the parts, sorted by bytes.
@@ -236,7 +253,9 @@ mod tests {
         let content = vec![7_u8; 300_000];
         fs_err::write(&path, &content)?;
         let entry = checksum_file(&path)?;
-        assert_eq!(entry, FileEntry { bytes: 300_000, blake3: blake3::hash(&content).to_hex().to_string() });
+        let blake3 = blake3::hash(&content).to_hex().to_string();
+        let tail = blake3::hash(&content[300_000 - 4096..]).to_hex().to_string();
+        assert_eq!(entry, FileEntry { bytes: 300_000, blake3, tail: Some(tail) });
         // The hash of nothing, from the BLAKE3 paper's test vectors.
         fs_err::write(&path, "")?;
         assert!(checksum_file(&path)?.blake3.starts_with("af1349b9f5f9a1a6"));

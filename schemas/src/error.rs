@@ -98,6 +98,12 @@ pub enum SchemaError {
         /// The store.
         path: PathBuf,
     },
+    /// The snapshot is being removed, or was while it was opened. Open the published one.
+    #[error("snapshot `{path}` is being removed; open the published one")]
+    BeingRemoved {
+        /// Its folder.
+        path: PathBuf,
+    },
     /// The store does not have that snapshot.
     #[error("store `{path}` has no snapshot `{snapshot}`; `indexer status` lists them")]
     UnknownSnapshot {

@@ -3,6 +3,7 @@
 //! manifest of a newer format is refused with advice, never half understood.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
@@ -12,12 +13,18 @@ use crate::encoder_spec::EncoderSpec;
 use crate::error::SchemaError;
 use crate::field::FieldSpec;
 use crate::format_version;
+use crate::map::open_regular;
 use crate::modality::Modality;
+use crate::snapshot_id::SnapshotId;
 
 /// Version of the snapshot format that this code writes.
 pub const FORMAT_VERSION: u32 = 1;
 /// File name of the manifest in a snapshot.
 pub const MANIFEST_FILE: &str = "manifest.json";
+/// Bytes at the end of a file that [`FileEntry::tail`] is of.
+pub const TAIL_BYTES: u64 = 4096;
+/// Bytes of a manifest at most; a real one has a few thousand.
+pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
 /// What a snapshot holds and how it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,17 +184,54 @@ pub struct FileEntry {
     pub bytes: u64,
     /// BLAKE3, 64 hexadecimal digits.
     pub blake3: String,
+    /// BLAKE3 of the last [`TAIL_BYTES`] bytes, or of all where there are fewer: what opening compares. Snapshots of earlier
+    /// versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<String>,
+}
+
+impl FileEntry {
+    /// Whether size and checksum are the same.
+    #[must_use]
+    pub fn same_content(&self, other: &FileEntry) -> bool {
+        (self.bytes, &self.blake3) == (other.bytes, &other.blake3)
+    }
 }
 
 impl Manifest {
-    /// Reads the manifest of the snapshot in `folder`.
+    /// Reads the manifest of the snapshot in `folder`. Where the folder's name is a snapshot id, its digest must be that of
+    /// the file: every change of it is found.
     ///
     /// # Errors
-    /// When the file is missing, is no manifest, or has a format version that this code does not know.
+    /// When the file is missing, is no manifest, has a format version that this code does not know, or was changed.
     pub fn read(folder: &Path) -> Result<Manifest, SchemaError> {
         let path = folder.join(MANIFEST_FILE);
-        let text = fs_err::read(&path).map_err(|source| SchemaError::Io { path: path.clone(), source })?;
-        Manifest::from_bytes(&path, &text)
+        let mut bytes = Vec::new();
+        open_regular(&path)?
+            .take(MAX_MANIFEST_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|source| SchemaError::Io { path: path.clone(), source })?;
+        Manifest::from_snapshot_bytes(&path, &bytes)
+    }
+
+    /// Parses the manifest at `path`, compared with the snapshot's name.
+    pub(crate) fn from_snapshot_bytes(path: &Path, bytes: &[u8]) -> Result<Manifest, SchemaError> {
+        if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(SchemaError::invalid(path, format!("it has more than {MAX_MANIFEST_BYTES} bytes")));
+        }
+        let manifest = Manifest::from_bytes(path, bytes);
+        // Advice to update comes first: a newer version may name its snapshots otherwise.
+        if matches!(manifest, Err(SchemaError::NewerFormat { .. })) {
+            return manifest;
+        }
+        let name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        if let Some(snapshot) = name.and_then(SnapshotId::parse)
+            && !blake3::hash(bytes).to_hex().starts_with(snapshot.digest())
+        {
+            let reason = "its checksum is not the one in the snapshot's name; restore it or roll back";
+            return Err(SchemaError::invalid(path, reason));
+        }
+        manifest
     }
 
     /// Parses a manifest; `path` is for messages.
@@ -285,7 +329,10 @@ mod tests {
                 depth: 1000,
             },
             gates: BTreeMap::from([("ann_recall".to_owned(), gate)]),
-            files: BTreeMap::from([("items.arrow".to_owned(), FileEntry { bytes: 3, blake3: "c".repeat(64) })]),
+            files: BTreeMap::from([(
+                "items.arrow".to_owned(),
+                FileEntry { bytes: 3, blake3: "c".repeat(64), tail: Some("d".repeat(64)) },
+            )]),
         }
     }
 
@@ -351,6 +398,32 @@ mod tests {
         }
         let files = serde_json::json!({ "vector/fused.usearch": { "bytes": 1, "blake3": "" } });
         assert!(with("/files", files).is_ok());
+    }
+
+    #[test]
+    fn in_a_folder_named_by_its_digest_every_change_is_found() -> Outcome {
+        let parent = tempfile::tempdir()?;
+        let bytes = manifest().to_bytes();
+        let digest = blake3::hash(&bytes).to_hex();
+        let id = SnapshotId::new("20261120T031500Z", &digest).ok_or("form")?;
+        let folder = parent.path().join(id.as_str());
+        fs_err::create_dir(&folder)?;
+        let path = folder.join(MANIFEST_FILE);
+        fs_err::write(&path, &bytes)?;
+        assert_eq!(Manifest::read(&folder)?, manifest());
+        for place in (0..bytes.len()).step_by(7) {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            fs_err::write(&path, &changed)?;
+            // A version that became a newer one is refused as such.
+            assert!(Manifest::read(&folder).is_err(), "byte {place}");
+        }
+        fs_err::write(&path, [bytes.as_slice(), b"\n"].concat())?;
+        assert!(matches!(Manifest::read(&folder), Err(SchemaError::Invalid { .. })));
+        fs_err::remove_file(&path)?;
+        fs_err::create_dir(&path)?;
+        assert!(matches!(Manifest::read(&folder), Err(SchemaError::Invalid { .. })));
+        Ok(())
     }
 
     #[test]

@@ -44,6 +44,12 @@ impl SnapshotId {
         well_formed.then(|| SnapshotId(text.to_owned()))
     }
 
+    /// The first hexadecimal digits of its manifest's BLAKE3.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        self.0.get(SnapshotId::TIME_CHARACTERS + 1..).unwrap_or_default()
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

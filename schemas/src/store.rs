@@ -1,6 +1,6 @@
 //! The store folder: where everything is, which snapshot is published. Owns paths and `CURRENT`; not the locks
-//! (`locks.rs`) nor the files inside a snapshot. Invariant: `CURRENT` names a whole snapshot or does not exist, and changes
-//! only by an atomic rename after everything it points to is on disk.
+//! (`locks.rs`), nor who reads what (`hold.rs`), nor the files inside a snapshot. Invariant: `CURRENT` names a whole
+//! snapshot or does not exist, and changes only by an atomic rename after everything it points to is on disk.
 //!
 //! ```text
 //! store/
@@ -17,14 +17,15 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use fs_err::File;
-
 use crate::durable::write_durably;
 use crate::error::SchemaError;
+use crate::map::open_regular;
 pub use crate::snapshot_id::SnapshotId;
 
+mod hold;
 mod locks;
 
+pub use hold::{SnapshotHold, SnapshotRemoval};
 pub use locks::{LOCKS_FOLDER, LayoutLock, PartitionsLock, StoreLock};
 
 /// Name of the file that names the published snapshot.
@@ -115,21 +116,42 @@ impl Store {
         self.folder.join("reports")
     }
 
-    /// The published snapshot; `None` before the first publish.
+    /// The published snapshot; `None` before the first publish. Costs one small read.
     ///
     /// # Errors
     /// When `CURRENT` cannot be read, is no snapshot id, or names a folder that is not there.
     pub fn current(&self) -> Result<Option<SnapshotId>, SchemaError> {
+        let mut named = self.named_current()?;
+        loop {
+            let Some(snapshot) = named else { return Ok(None) };
+            let Err(missing) = self.check_exists(&snapshot) else { return Ok(Some(snapshot)) };
+            // It may have been replaced, and then removed, since `CURRENT` was read.
+            named = self.named_current()?;
+            if named.as_ref() == Some(&snapshot) {
+                return Err(missing);
+            }
+        }
+    }
+
+    /// What `CURRENT` says.
+    fn named_current(&self) -> Result<Option<SnapshotId>, SchemaError> {
         let path = self.folder.join(CURRENT_FILE);
         let text = match read_small(&path) {
+            // On a network file system a file that was replaced while it was open may be lost.
+            Err(SchemaError::Io { source, .. }) if source.kind() == ErrorKind::StaleNetworkFileHandle => {
+                read_small(&path)
+            }
+            read => read,
+        };
+        let text = match text {
             Ok(text) => text,
-            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(SchemaError::Io { path, source }),
+            Err(SchemaError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
         };
         let Some(snapshot) = SnapshotId::parse(text.strip_suffix('\n').unwrap_or(&text)) else {
-            return Err(SchemaError::invalid(&path, "it does not hold a snapshot id"));
+            let reason = "it does not hold a snapshot id; if a newer version wrote it, update Catalens";
+            return Err(SchemaError::invalid(&path, reason));
         };
-        self.check_exists(&snapshot)?;
         Ok(Some(snapshot))
     }
 
@@ -178,9 +200,9 @@ impl Store {
     }
 }
 
-fn read_small(path: &Path) -> std::io::Result<String> {
+fn read_small(path: &Path) -> Result<String, SchemaError> {
     let mut text = String::new();
-    File::open(path)?.take(SMALL_FILE_BYTES).read_to_string(&mut text)?;
+    open_regular(path)?.take(SMALL_FILE_BYTES).read_to_string(&mut text).map_err(SchemaError::io(path))?;
     Ok(text)
 }
 

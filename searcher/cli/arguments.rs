@@ -36,6 +36,12 @@ pub(crate) struct SnapshotArguments {
     /// Device for query encoders: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", global = true)]
     pub(crate) device: encoders::DeviceChoice,
+    /// Compare the checksum of every file before opening; reads all of the snapshot
+    #[arg(long, global = true)]
+    pub(crate) check: bool,
+    /// Read all of the snapshot into the page cache before the first query, for measuring
+    #[arg(long, global = true)]
+    pub(crate) prefault: bool,
     /// Only errors on standard error
     #[arg(long, short, global = true, help_heading = "Options")]
     pub(crate) quiet: bool,

@@ -1,7 +1,8 @@
 //! Opening what the flags name. Owns which of `--store` and `--snapshot` counts.
 
 use anyhow::bail;
-use searcher::{OpenOptions, Searcher};
+use schemas::map::{MapOptions, Residency};
+use searcher::{FileCheck, OpenOptions, Searcher, SnapshotMaps};
 
 use crate::arguments::SnapshotArguments;
 
@@ -14,7 +15,16 @@ pub(crate) struct Opened {
 
 /// Opens the snapshot folder where one is given, else the store's published snapshot.
 pub(crate) fn open(arguments: &SnapshotArguments) -> anyhow::Result<Opened> {
-    let options = OpenOptions { encoders_folder: arguments.encoders.clone(), device: arguments.device };
+    let residency = match arguments.prefault {
+        true => Residency::Prefault,
+        false => Residency::OnDemand,
+    };
+    let options = OpenOptions {
+        encoders_folder: arguments.encoders.clone(),
+        device: arguments.device,
+        check: if arguments.check { FileCheck::Checksums } else { FileCheck::Ends },
+        maps: SnapshotMaps::all(MapOptions { residency, ..MapOptions::default() }),
+    };
     match (&arguments.snapshot, &arguments.store) {
         (Some(folder), _) => {
             let searcher = Searcher::open(folder, &options)?;

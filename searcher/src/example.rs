@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use schemas::durable::checksum_file;
 use schemas::items::{ITEMS_FILE, ItemsWriter, StoredItem};
 use schemas::manifest::{
-    AnalyzerKind, EmbeddingFusionKind, FORMAT_VERSION, FileEntry, KeywordFieldManifest, KeywordManifest, MANIFEST_FILE,
-    Manifest, ModalityManifest, RankFusionManifest, VectorManifest,
+    AnalyzerKind, EmbeddingFusionKind, FORMAT_VERSION, KeywordFieldManifest, KeywordManifest, MANIFEST_FILE, Manifest,
+    ModalityManifest, RankFusionManifest, VectorManifest,
 };
 use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
 use schemas::{
@@ -28,8 +29,8 @@ use crate::vector::{DEFAULT_CONNECTIVITY, DEFAULT_EXPANSION_ADD, DEFAULT_EXPANSI
 pub const DIMENSION: usize = 4;
 /// Candidates from each retriever by default.
 pub const DEPTH: usize = 20;
-/// The snapshot's name.
-pub const SNAPSHOT: &str = "20260101T000000Z-000000000000";
+/// The time in the snapshot's name.
+pub const SNAPSHOT_TIME: &str = "20260101T000000Z";
 /// The encoded modalities: title and image, both in one space.
 pub const MODALITIES: [Modality; 2] = [Modality::Title, Modality::Image];
 
@@ -135,12 +136,25 @@ pub fn items() -> Vec<ExampleItem> {
 /// When writing fails.
 pub fn write_store(folder: &Path, items: &[ExampleItem]) -> Result<PathBuf, SearchError> {
     let store = Store::open_or_create(folder)?;
-    let unknown = || SchemaError::UnknownSnapshot { path: folder.to_owned(), snapshot: SNAPSHOT.to_owned() };
-    let snapshot = SnapshotId::parse(SNAPSHOT).ok_or_else(unknown)?;
-    let snapshot_folder = store.snapshot_folder(&snapshot);
-    write_snapshot(&snapshot_folder, items)?;
+    let snapshot = add_snapshot(&store, SNAPSHOT_TIME, items)?;
     store.set_current(&snapshot, &store.lock()?)?;
-    Ok(snapshot_folder)
+    Ok(store.snapshot_folder(&snapshot))
+}
+
+/// Adds a snapshot of `items` with that time in its name to a store, without publishing it.
+///
+/// # Errors
+/// When writing fails, or the time has another form than [`SNAPSHOT_TIME`].
+pub fn add_snapshot(store: &Store, time: &str, items: &[ExampleItem]) -> Result<SnapshotId, SearchError> {
+    let staged = store.staging_folder().join(time);
+    write_snapshot(&staged, items)?;
+    let manifest = staged.join(MANIFEST_FILE);
+    let digest = checksum_file(&manifest)?.blake3;
+    let malformed = || SchemaError::Invalid { path: staged.clone(), reason: format!("`{time}` is no time") };
+    let snapshot = SnapshotId::new(time, &digest).ok_or_else(malformed)?;
+    let target = store.snapshot_folder(&snapshot);
+    fs_err::rename(&staged, &target).map_err(|source| SchemaError::Io { path: target, source })?;
+    Ok(snapshot)
 }
 
 /// Writes a snapshot of `items`.
@@ -241,7 +255,7 @@ fn encoder(modality: Modality) -> EncoderSpec {
     }
 }
 
-/// Lists every file below `folder` with its size; the checksums, which opening does not look at, are left out.
+/// Lists every file below `folder` with size and checksum.
 fn list_files(snapshot: &Path, folder: &Path, manifest: &mut Manifest) -> Result<(), SearchError> {
     let io = |source| SchemaError::Io { path: folder.to_owned(), source };
     for entry in fs_err::read_dir(folder).map_err(io)? {
@@ -251,8 +265,7 @@ fn list_files(snapshot: &Path, folder: &Path, manifest: &mut Manifest) -> Result
         if metadata.is_dir() {
             list_files(snapshot, &path, manifest)?;
         } else if let Some(name) = path.strip_prefix(snapshot).ok().and_then(Path::to_str) {
-            let entry = FileEntry { bytes: metadata.len(), blake3: String::new() };
-            manifest.files.insert(name.to_owned(), entry);
+            manifest.files.insert(name.to_owned(), checksum_file(&path)?);
         }
     }
     Ok(())

@@ -37,12 +37,14 @@
 
 pub mod analysis;
 pub mod candidate;
+pub mod current;
 pub mod embedding_fusion;
 pub mod error;
 pub mod evaluation;
 #[doc(hidden)]
 pub mod example;
 pub mod explain;
+mod files;
 pub mod filter;
 pub mod keyword;
 pub mod query;
@@ -55,10 +57,11 @@ pub mod snapshot;
 pub mod vector;
 
 pub use candidate::Candidate;
+pub use current::CurrentSearcher;
 pub use error::SearchError;
 pub use explain::Explanation;
 pub use query::{ImagePart, ItemPart, Mode, Query, TextPart};
 pub use query_encoder::EncodedQuery;
 pub use results::{Hit, Results};
 pub use row_set::RowSet;
-pub use snapshot::{OpenOptions, Searcher};
+pub use snapshot::{FileCheck, OpenOptions, Searcher, SnapshotMaps};

@@ -53,6 +53,8 @@ struct Space {
     dtype: Dtype,
     /// The specs that the snapshot's items were encoded with; a tower without items has none.
     specs: Vec<EncoderSpec>,
+    /// Its folder, once every byte of it was checked.
+    stored: Mutex<Option<Checkpoint>>,
     text: Tower<TextEncoder>,
     image: Tower<ImageEncoder>,
 }
@@ -70,12 +72,31 @@ impl QueryEncoders {
                     checkpoint: encoder.space().to_owned(),
                     dtype: encoder.dtype,
                     specs: vec![encoder.clone()],
+                    stored: Mutex::default(),
                     text: Mutex::default(),
                     image: Mutex::default(),
                 }),
             }
         }
         QueryEncoders { folder, device, spaces }
+    }
+
+    /// Takes over towers that another snapshot's encoders have loaded, where this one would load the same.
+    pub(crate) fn keep_loaded(&mut self, other: &QueryEncoders) {
+        if self.folder != other.folder || self.device != other.device {
+            return;
+        }
+        for space in &mut self.spaces {
+            let folder = self.folder.join(&space.checkpoint);
+            let same = |other: &&Space| other.checkpoint == space.checkpoint && other.dtype == space.dtype;
+            let Some(other) = other.spaces.iter().find(same) else { continue };
+            if let Some(text) = if_loaded(&other.text).filter(|text| space.check(text.spec(), &folder).is_ok()) {
+                space.text = Mutex::new(Some(text));
+            }
+            if let Some(image) = if_loaded(&other.image).filter(|image| space.check(image.spec(), &folder).is_ok()) {
+                space.image = Mutex::new(Some(image));
+            }
+        }
     }
 
     /// Whether any space can take a picture.
@@ -99,7 +120,7 @@ impl Space {
 
     fn text_tower(&self, encoders: &QueryEncoders) -> Result<Arc<TextEncoder>, SearchError> {
         loaded(&self.text, || {
-            let checkpoint = Checkpoint::open_stored(&encoders.folder.join(&self.checkpoint))?;
+            let checkpoint = self.verified(&encoders.folder)?;
             let encoder = TextEncoder::load(&checkpoint, encoders.device, self.dtype)?;
             self.check(encoder.spec(), checkpoint.folder())?;
             Ok(encoder)
@@ -108,11 +129,23 @@ impl Space {
 
     fn image_tower(&self, encoders: &QueryEncoders) -> Result<Arc<ImageEncoder>, SearchError> {
         loaded(&self.image, || {
-            let checkpoint = Checkpoint::open_stored(&encoders.folder.join(&self.checkpoint))?;
+            let checkpoint = self.verified(&encoders.folder)?;
             let encoder = ImageEncoder::load(&checkpoint, encoders.device, self.dtype)?;
             self.check(encoder.spec(), checkpoint.folder())?;
             Ok(encoder)
         })
+    }
+
+    /// The checkpoint's folder, compared with what was stored when a tower is first loaded: a changed weight gives other
+    /// embeddings, which nothing else would notice.
+    fn verified(&self, encoders_folder: &Path) -> Result<Checkpoint, SearchError> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(checkpoint) = &*stored {
+            return Ok(checkpoint.clone());
+        }
+        let checkpoint = Checkpoint::open_verified(&encoders_folder.join(&self.checkpoint))?;
+        *stored = Some(checkpoint.clone());
+        Ok(checkpoint)
     }
 
     /// Whether a loaded tower is the one that the items were encoded with, or, when no items were encoded with this
@@ -128,6 +161,11 @@ impl Space {
         }
         Err(SearchError::EncoderMismatch { checkpoint: folder.to_owned(), expected, got })
     }
+}
+
+/// A tower that is loaded already; `None` also while another thread is loading it.
+fn if_loaded<T>(tower: &Tower<T>) -> Option<Arc<T>> {
+    tower.try_lock().ok().and_then(|tower| tower.clone())
 }
 
 fn loaded<T>(tower: &Tower<T>, load: impl FnOnce() -> Result<T, SearchError>) -> Result<Arc<T>, SearchError> {
@@ -153,6 +191,10 @@ impl Searcher {
     /// When a part cannot be used at all: a picture that is not readable or that no encoder takes, an unknown item, or
     /// a damaged or foreign encoder.
     pub fn encode(&self, query: &Query) -> Result<EncodedQuery, SearchError> {
+        self.encode_parts(query).map_err(|error| self.name_damaged_file(error))
+    }
+
+    fn encode_parts(&self, query: &Query) -> Result<EncodedQuery, SearchError> {
         query.check()?;
         if !query.mode.uses_vector() {
             return Ok(EncodedQuery::default());
@@ -191,9 +233,13 @@ impl Searcher {
 
     /// The row of an item id that a query names.
     pub(crate) fn row_of(&self, id: &str) -> Result<Row, SearchError> {
-        self.keyword
-            .row_of(id)?
-            .ok_or_else(|| SearchError::Query { reason: format!("the snapshot has no item `{id}`") })
+        let unknown = || SearchError::Query { reason: format!("the snapshot has no item `{id}`") };
+        let row = self.keyword.row_of(id)?.ok_or_else(unknown)?;
+        let found = self.items.id(row)?;
+        if found != id {
+            return Err(self.keyword.contradiction(&format!("`{id}` is in row {row}, where the items have `{found}`")));
+        }
+        Ok(row)
     }
 
     /// The weight of each modality for this query.

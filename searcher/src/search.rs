@@ -48,7 +48,7 @@ impl Searcher {
     /// When the query does not fit the snapshot, a filter is malformed, an encoder or picture cannot be used, or the
     /// snapshot cannot be read.
     pub fn search(&self, query: &Query) -> Result<Results, SearchError> {
-        self.answer(query, None)
+        self.answer(query, None).map_err(|error| self.name_damaged_file(error))
     }
 
     /// As [`Searcher::search`], with the vector side of the query encoded before: for asking about the same texts,
@@ -58,7 +58,7 @@ impl Searcher {
     /// # Errors
     /// As [`Searcher::search`].
     pub fn search_encoded(&self, query: &Query, encoded: &EncodedQuery) -> Result<Results, SearchError> {
-        self.answer(query, Some(encoded))
+        self.answer(query, Some(encoded)).map_err(|error| self.name_damaged_file(error))
     }
 
     fn answer(&self, query: &Query, encoded: Option<&EncodedQuery>) -> Result<Results, SearchError> {

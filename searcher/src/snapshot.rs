@@ -1,22 +1,25 @@
-//! Opening a snapshot. Owns [`Searcher`], how its files are found, and the checks that make opening safe and cheap; the
-//! query flow is in `search.rs`. Invariant: a [`Searcher`] that exists has a manifest whose parts fit each other and
-//! files that all have the manifest's sizes and number of rows.
+//! Opening a snapshot. Owns [`Searcher`], what it is opened with, and the checks of its manifest and rows; the files'
+//! own checks are in `files.rs`, the published snapshot and its successors in `current.rs`, the query flow in `search.rs`.
+//! Invariant: a [`Searcher`] that exists has a manifest whose parts fit each other and files that all have the manifest's
+//! sizes and number of rows, and holds its snapshot, so that it is not pruned.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use schemas::items::{ITEMS_FILE, ItemsReader};
 use schemas::manifest::{MANIFEST_FILE, VectorManifest};
+use schemas::map::MapOptions;
 use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
-use schemas::{Manifest, MappedFile, SchemaError, SnapshotId, Store};
+use schemas::store::SnapshotHold;
+use schemas::{Manifest, MappedFile, SchemaError};
 
 use crate::embedding_fusion::EmbeddingFusion;
 use crate::error::SearchError;
+use crate::files;
+pub use crate::files::FileCheck;
 use crate::keyword::{KEYWORD_FOLDER, KeywordIndex};
 use crate::query_encoder::QueryEncoders;
-use crate::vector::{GRAPH_FILE, Graph};
-
-/// How often [`Searcher::open_current`] looks again when the snapshot it opens is replaced and removed meanwhile.
-const OPEN_ATTEMPTS: usize = 3;
+use crate::vector::Graph;
 
 /// How to open a snapshot.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -25,9 +28,35 @@ pub struct OpenOptions {
     pub encoders_folder: Option<PathBuf>,
     /// Device for query encoders.
     pub device: encoders::DeviceChoice,
+    /// What is compared with the manifest before anything is opened.
+    pub check: FileCheck,
+    /// How the files are mapped.
+    pub maps: SnapshotMaps,
 }
 
-/// An opened snapshot: answers queries from many threads. Encoders are loaded when a query first needs one.
+/// How each kind of file of a snapshot is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SnapshotMaps {
+    /// Every file of `keyword/`. Read in runs: the postings of a query's terms.
+    pub keyword: MapOptions,
+    /// `items.arrow`. Read here and there for hits, in whole columns for filters.
+    pub items: MapOptions,
+    /// `vector/modalities.arrow`, the largest file. Read here and there for candidates, whole for exact scans.
+    pub modalities: MapOptions,
+    /// `vector/fused.usearch` and its table of nodes. Read here and there, some thousand places a query: worth most in memory.
+    pub graph: MapOptions,
+}
+
+impl SnapshotMaps {
+    /// The same options for all files.
+    #[must_use]
+    pub fn all(options: MapOptions) -> SnapshotMaps {
+        SnapshotMaps { keyword: options, items: options, modalities: options, graph: options }
+    }
+}
+
+/// An opened snapshot: answers queries from many threads. Encoders are loaded when a query first needs one. While it lives
+/// the snapshot is held: `indexer prune` passes it over.
 #[derive(Debug)]
 pub struct Searcher {
     folder: PathBuf,
@@ -36,6 +65,10 @@ pub struct Searcher {
     pub(crate) items: ItemsReader,
     pub(crate) vector: Option<VectorFiles>,
     pub(crate) encoders: QueryEncoders,
+    /// The damaged file of the keyword index, once somebody had to look for it.
+    damaged_keyword_file: OnceLock<Option<PathBuf>>,
+    /// Dropped last: the files above are open until then.
+    _hold: SnapshotHold,
 }
 
 /// The opened files of the vector side.
@@ -47,52 +80,36 @@ pub(crate) struct VectorFiles {
 }
 
 impl Searcher {
-    /// Opens the snapshot in `folder`: reads the manifest, checks that every file is there with its size, maps.
-    /// Cheap and independent of the size; checking every byte is `indexer verify`.
+    /// Opens the snapshot in `folder`: takes hold of it, reads the manifest, checks that every file is there with its
+    /// size, maps. By default cheap and independent of the size; [`FileCheck`] and [`SnapshotMaps`] can make it do more.
     /// Writes nothing and loads no model.
     ///
     /// # Errors
-    /// When a file is missing, has another size, or is damaged where it is read.
+    /// When a file is missing, is a link or a folder, has another size (or checksum, where those are checked), or is
+    /// damaged where it is read. The error names the file.
     pub fn open(folder: &Path, options: &OpenOptions) -> Result<Searcher, SearchError> {
-        let manifest = Manifest::read(folder)?;
+        let hold = SnapshotHold::take(folder)?;
+        let manifest = hold.read_manifest()?;
         check_manifest(folder, &manifest)?;
-        check_sizes(folder, &manifest)?;
-        let keyword = KeywordIndex::open(&folder.join(KEYWORD_FOLDER), &manifest.keyword)?;
-        let items = ItemsReader::open(MappedFile::open(&folder.join(ITEMS_FILE))?, &manifest.fields)?;
-        let vector = manifest.vector.as_ref().map(|vector| open_vector(folder, &manifest, vector)).transpose()?;
+        files::check(folder, &manifest, options.check)?;
+        let keyword = KeywordIndex::open_with(&folder.join(KEYWORD_FOLDER), &manifest.keyword, options.maps.keyword)
+            .map_err(|error| files::name_keyword_file(error, || files::damaged_keyword_file(folder, &manifest)))?;
+        let items = MappedFile::open_with(&folder.join(ITEMS_FILE), options.maps.items)?;
+        let items = ItemsReader::open(items, &manifest.fields)?;
+        let vector = match &manifest.vector {
+            Some(vector) => Some(open_vector(folder, &manifest, vector, &options.maps)?),
+            None => None,
+        };
         check_rows(&folder.join(KEYWORD_FOLDER), &manifest, keyword.row_count())?;
         check_rows(&folder.join(ITEMS_FILE), &manifest, items.row_count())?;
-        let encoders_folder = options.encoders_folder.clone().unwrap_or_else(|| folder.join("../../encoders"));
-        let encoders = QueryEncoders::new(encoders_folder, options.device, &manifest.modalities);
-        Ok(Searcher { folder: folder.to_owned(), manifest, keyword, items, vector, encoders })
-    }
-
-    /// Opens the published snapshot of a store; also says which it is. A publish that happens meanwhile does no harm:
-    /// what is opened is the old snapshot or the new one, whole.
-    ///
-    /// # Errors
-    /// As [`Searcher::open`], and when nothing is published.
-    pub fn open_current(store: &Path, options: &OpenOptions) -> Result<(SnapshotId, Searcher), SearchError> {
-        let store = Store::open(store)?;
-        let current = || -> Result<SnapshotId, SearchError> {
-            let nothing = || SchemaError::NothingPublished { path: store.folder().to_owned() };
-            Ok(store.current()?.ok_or_else(nothing)?)
+        let encoders_folder = match &options.encoders_folder {
+            Some(encoders) => encoders.clone(),
+            None => files::encoders_folder(folder)?,
         };
-        let mut snapshot = current()?;
-        for _ in 1..OPEN_ATTEMPTS {
-            match Searcher::open(&store.snapshot_folder(&snapshot), options) {
-                Ok(searcher) => return Ok((snapshot, searcher)),
-                Err(error) => {
-                    let newer = current()?;
-                    if newer == snapshot {
-                        return Err(error);
-                    }
-                    snapshot = newer;
-                }
-            }
-        }
-        let searcher = Searcher::open(&store.snapshot_folder(&snapshot), options)?;
-        Ok((snapshot, searcher))
+        let encoders = QueryEncoders::new(encoders_folder, options.device, &manifest.modalities);
+        let damaged_keyword_file = OnceLock::new();
+        let folder = folder.to_owned();
+        Ok(Searcher { folder, manifest, keyword, items, vector, encoders, damaged_keyword_file, _hold: hold })
     }
 
     /// The snapshot's manifest.
@@ -112,9 +129,21 @@ impl Searcher {
     pub fn items(&self) -> &ItemsReader {
         &self.items
     }
+
+    /// An error with the damaged file's path, where it names only the folder of the keyword index. The first such error
+    /// reads and compares the files of that folder.
+    pub(crate) fn name_damaged_file(&self, error: SearchError) -> SearchError {
+        let find = || files::damaged_keyword_file(&self.folder, &self.manifest);
+        files::name_keyword_file(error, || self.damaged_keyword_file.get_or_init(find).clone())
+    }
 }
 
-fn open_vector(folder: &Path, manifest: &Manifest, vector: &VectorManifest) -> Result<VectorFiles, SearchError> {
+fn open_vector(
+    folder: &Path,
+    manifest: &Manifest,
+    vector: &VectorManifest,
+    maps: &SnapshotMaps,
+) -> Result<VectorFiles, SearchError> {
     let columns: Vec<ModalityColumn> = (manifest.modalities.iter())
         .map(|modality| ModalityColumn { modality: modality.modality, dimension: modality.encoder.dimension })
         .collect();
@@ -127,13 +156,14 @@ fn open_vector(folder: &Path, manifest: &Manifest, vector: &VectorManifest) -> R
             format!("item vectors have length {got}, the modalities make {expected}"),
         ));
     }
-    let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
+    let modalities = MappedFile::open_with(&folder.join(MODALITIES_FILE), maps.modalities)?;
+    let modalities = ModalitiesReader::open(modalities, &columns)?;
     check_rows(&folder.join(MODALITIES_FILE), manifest, modalities.row_count())?;
-    let graph = Graph::open(folder, manifest, vector)?;
+    let graph = Graph::open(folder, manifest, vector, maps.graph)?;
     Ok(VectorFiles { graph, modalities, embedding_fusion })
 }
 
-fn invalid_manifest(folder: &Path, reason: impl Into<String>) -> SearchError {
+pub(crate) fn invalid_manifest(folder: &Path, reason: impl Into<String>) -> SearchError {
     SchemaError::Invalid { path: folder.join(MANIFEST_FILE), reason: reason.into() }.into()
 }
 
@@ -167,24 +197,6 @@ fn check_manifest(folder: &Path, manifest: &Manifest) -> Result<(), SearchError>
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
-}
-
-/// Whether every file is there with its size; reads none of them.
-fn check_sizes(folder: &Path, manifest: &Manifest) -> Result<(), SearchError> {
-    for needed in [ITEMS_FILE].into_iter().chain(manifest.vector.iter().flat_map(|_| [MODALITIES_FILE, GRAPH_FILE])) {
-        if !manifest.files.contains_key(needed) {
-            return Err(invalid_manifest(folder, format!("it does not list `{needed}`")));
-        }
-    }
-    for (name, entry) in &manifest.files {
-        let path = folder.join(name);
-        let metadata = fs_err::metadata(&path).map_err(|source| SchemaError::Io { path: path.clone(), source })?;
-        if metadata.len() != entry.bytes {
-            let (expected, got) = (format!("{} bytes", entry.bytes), format!("{} bytes", metadata.len()));
-            return Err(SearchError::Mismatch { path, expected, got });
-        }
-    }
-    Ok(())
 }
 
 fn check_rows(path: &Path, manifest: &Manifest, got: u64) -> Result<(), SearchError> {

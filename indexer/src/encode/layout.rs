@@ -8,16 +8,21 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use schemas::Store;
 use schemas::embeddings::{list_parts, part_name};
+use schemas::{SchemaError, Store};
 
 use crate::error::IndexError;
 
 /// File that names the number of partitions.
 const LAYOUT_FILE: &str = "layout.json";
 
-#[derive(serde::Deserialize)]
+/// Version of the layout that this code reads and writes. Written files do not name it, which means 1.
+const LAYOUT_VERSION: u32 = 1;
+
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
 struct LayoutFile {
+    format_version: Option<u32>,
     partitions: u32,
 }
 
@@ -126,10 +131,15 @@ impl EmbeddingsLayout {
 /// that it equals no configured number.
 fn layout_partitions(store: &Store) -> Result<Option<u32>, IndexError> {
     let path = layout_file(store);
-    match fs_err::read(&path) {
-        Ok(text) => Ok(Some(serde_json::from_slice::<LayoutFile>(&text).map_or(0, |layout| layout.partitions))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(IndexError::Io { path, source }),
+    let text = match fs_err::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(IndexError::Io { path, source }),
+    };
+    let layout: LayoutFile = serde_json::from_slice(&text).unwrap_or_default();
+    match layout.format_version.filter(|version| *version > LAYOUT_VERSION) {
+        Some(got) => Err(SchemaError::NewerFormat { path, expected: LAYOUT_VERSION, got }.into()),
+        None => Ok(Some(layout.partitions)),
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn run(
         warn_of_large(partition, source.spool.partition_rows(partition));
         let partitions = source.spool.partitions();
         let wanted = |id: &str| partition_of(id, partitions) == partition;
-        let earlier = EarlierEmbeddings::load(&source.layout.earlier_parts(partition)?, &schema, wanted);
+        let earlier = EarlierEmbeddings::load(&source.layout.earlier_parts(partition)?, &schema, wanted)?;
         let names = source.layout.new_names(partition)?;
         watch.send(to_prepare, FromRead::Partition(PartitionStart { partition, earlier, names }))?;
         for row in source.spool.read(partition)? {

@@ -49,7 +49,7 @@ fn every_reason_is_told_apart() -> Result<(), IndexError> {
     let (_folder, first, _) = folder()?;
     write(&first, &["t1", "p2", "b3"])?;
     let paths = [first];
-    let earlier = EarlierEmbeddings::load(&paths, &schema("a"), |_| true);
+    let earlier = EarlierEmbeddings::load(&paths, &schema("a"), |_| true)?;
     let decide = |id: &str, modality, content: &str| earlier.decide(earlier.row(id), modality, hash(content));
     assert_eq!(decide("t1", 0, "T1"), Decision::Keep(EarlierRow(0)));
     assert_eq!(decide("t1", 0, "other"), Decision::Encode(EncodeReason::ContentChanged));
@@ -57,7 +57,7 @@ fn every_reason_is_told_apart() -> Result<(), IndexError> {
     assert_eq!(decide("p2", 1, "picture"), Decision::Keep(EarlierRow(1)));
     assert_eq!(decide("b3", 1, "picture"), Decision::Encode(EncodeReason::NewModality));
     assert_eq!(decide("new", 0, "NEW"), Decision::Encode(EncodeReason::NewItem));
-    let other = EarlierEmbeddings::load(&paths, &schema("c"), |_| true);
+    let other = EarlierEmbeddings::load(&paths, &schema("c"), |_| true)?;
     assert_eq!(other.decide(other.row("t1"), 0, hash("T1")), Decision::Encode(EncodeReason::EncoderChanged));
     Ok(())
 }
@@ -67,7 +67,7 @@ fn a_part_stays_only_when_nothing_in_it_changed() -> Result<(), IndexError> {
     let (folder, first, second) = folder()?;
     write(&first, &["t1", "p2", "b3"])?;
     let paths = [first.clone(), second.clone()];
-    let earlier = EarlierEmbeddings::load(&paths[..1], &schema("a"), |_| true);
+    let earlier = EarlierEmbeddings::load(&paths[..1], &schema("a"), |_| true)?;
     let rows: Vec<_> = ["t1", "p2", "b3"].iter().map(|id| earlier.row(id)).collect();
     let states = |earlier: &EarlierEmbeddings, rows: &[Option<EarlierRow>]| -> Vec<Vec<ContentState>> {
         (0..2).map(|modality| rows.iter().flatten().map(|row| earlier.state(*row, modality)).collect()).collect()
@@ -83,11 +83,11 @@ fn a_part_stays_only_when_nothing_in_it_changed() -> Result<(), IndexError> {
     let swapped = [rows[1], rows[0], rows[2]];
     assert_eq!(earlier.same_part(folder.path(), &swapped, &states(&earlier, &swapped)), None);
     // Rows of another partition, or rows that a later part replaces.
-    let fewer = EarlierEmbeddings::load(&paths[..1], &schema("a"), |id| id != "b3");
+    let fewer = EarlierEmbeddings::load(&paths[..1], &schema("a"), |id| id != "b3")?;
     let left = [fewer.row("t1"), fewer.row("p2")];
     assert_eq!(fewer.same_part(folder.path(), &left, &states(&fewer, &left)), None);
     write(&second, &["p2"])?;
-    let newer = EarlierEmbeddings::load(&paths, &schema("a"), |_| true);
+    let newer = EarlierEmbeddings::load(&paths, &schema("a"), |_| true)?;
     let rows: Vec<_> = ["t1", "p2", "b3"].iter().map(|id| newer.row(id)).collect();
     assert_eq!(newer.same_part(folder.path(), &rows, &states(&newer, &rows)), None);
     assert_eq!(newer.same_part(folder.path(), &rows[1..2], &states(&newer, &rows[1..2])), Some(second.as_path()));
@@ -99,7 +99,7 @@ fn embeddings_are_read_when_they_are_asked_for_and_a_lost_part_is_encoded_again(
     let (_folder, first, second) = folder()?;
     write(&first, &["t1", "t2", "t3"])?;
     write(&second, &["t4"])?;
-    let mut earlier = EarlierEmbeddings::load(&[first.clone(), second.clone()], &schema("a"), |_| true);
+    let mut earlier = EarlierEmbeddings::load(&[first.clone(), second.clone()], &schema("a"), |_| true)?;
     let kept: Vec<(usize, EarlierRow)> =
         ["t4", "t3", "t1"].iter().enumerate().filter_map(|(row, id)| Some((row, earlier.row(id)?))).collect();
     fs_err::remove_file(&second).map_err(IndexError::io(&second))?;
@@ -110,7 +110,7 @@ fn embeddings_are_read_when_they_are_asked_for_and_a_lost_part_is_encoded_again(
     assert!(matches!(earlier.decide(earlier.row("t2"), 0, hash("T2")), Decision::Keep(_)));
     // A part that is gone or damaged from the start is as if it had never been.
     fs_err::write(&second, "no parquet").map_err(IndexError::io(&second))?;
-    let reloaded = EarlierEmbeddings::load(&[second, first], &schema("a"), |_| true);
+    let reloaded = EarlierEmbeddings::load(&[second, first], &schema("a"), |_| true)?;
     assert!(reloaded.row("t4").is_none() && reloaded.row("t1").is_some());
     Ok(())
 }

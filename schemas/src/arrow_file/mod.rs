@@ -8,7 +8,8 @@
 //! schema message            metadata: catalens.format_version
 //! record batch messages     each starts at a multiple of 64
 //! end-of-stream marker
-//! footer                    schema, place of each batch; metadata: catalens.batch_rows = "8192,8192,77"
+//! footer                    schema, place of each batch; metadata: catalens.batch_rows = "8192,8192,77",
+//!                           catalens.content = digest of everything before
 //! length of the footer, i32 little endian
 //! "ARROW1"
 //! ```
@@ -27,6 +28,9 @@ pub(crate) use write::ArrowFileWriter;
 
 /// Footer metadata: rows of each record batch, decimal, separated by commas.
 pub(crate) const BATCH_ROWS_KEY: &str = "catalens.batch_rows";
+/// Footer metadata: BLAKE3 of the schema and the record batches as they were written. Not compared by readers: it makes
+/// the ends of two files differ wherever the files do, and ends are what opening compares.
+pub(crate) const CONTENT_KEY: &str = "catalens.content";
 /// Buffers in the file start at multiples of this many bytes.
 pub(crate) const ALIGNMENT_BYTES: usize = 64;
 /// First and last bytes of the file.

@@ -1,8 +1,8 @@
-//! Writing the container. Owns the options that make the file readable without copying, and the row counts in its
-//! footer; not the batches' columns.
+//! Writing the container. Owns the options that make the file readable without copying, and the row counts and the digest
+//! in its footer; not the batches' columns.
 
 use std::fmt;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -11,7 +11,7 @@ use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow::record_batch::RecordBatch;
 use fs_err::File;
 
-use super::{ALIGNMENT_BYTES, BATCH_ROWS_KEY};
+use super::{ALIGNMENT_BYTES, BATCH_ROWS_KEY, CONTENT_KEY};
 use crate::Row;
 use crate::durable::DEFAULT_BUFFER_BYTES;
 use crate::error::SchemaError;
@@ -22,9 +22,27 @@ use crate::manifest::FORMAT_VERSION;
 pub(crate) struct ArrowFileWriter {
     path: PathBuf,
     schema: SchemaRef,
-    writer: FileWriter<BufWriter<File>>,
+    writer: FileWriter<HashingWriter>,
     batch_rows: Vec<Row>,
     rows: u64,
+}
+
+/// Digests what it writes.
+struct HashingWriter {
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+}
+
+impl Write for HashingWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl ArrowFileWriter {
@@ -33,8 +51,9 @@ impl ArrowFileWriter {
         let file = File::create(path).map_err(SchemaError::io(path))?;
         let options =
             IpcWriteOptions::try_new(ALIGNMENT_BYTES, false, MetadataVersion::V5).map_err(SchemaError::arrow(path))?;
-        let buffered = BufWriter::with_capacity(DEFAULT_BUFFER_BYTES, file);
-        let writer = FileWriter::try_new_with_options(buffered, &schema, options).map_err(SchemaError::arrow(path))?;
+        let file = BufWriter::with_capacity(DEFAULT_BUFFER_BYTES, file);
+        let hashing = HashingWriter { file, hasher: blake3::Hasher::new() };
+        let writer = FileWriter::try_new_with_options(hashing, &schema, options).map_err(SchemaError::arrow(path))?;
         Ok(ArrowFileWriter { path: path.to_owned(), schema: schema.into(), writer, batch_rows: Vec::new(), rows: 0 })
     }
 
@@ -64,6 +83,8 @@ impl ArrowFileWriter {
     pub(crate) fn finish(mut self) -> Result<u64, SchemaError> {
         let batch_rows: Vec<String> = self.batch_rows.iter().map(Row::to_string).collect();
         self.writer.write_metadata(BATCH_ROWS_KEY, batch_rows.join(","));
+        let content = self.writer.get_ref().hasher.finalize().to_hex();
+        self.writer.write_metadata(CONTENT_KEY, content.as_str());
         self.writer.finish().map_err(SchemaError::arrow(&self.path))?;
         Ok(self.rows)
     }

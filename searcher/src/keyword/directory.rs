@@ -1,28 +1,40 @@
-//! A tantivy directory that never writes. Owns the refusal; tantivy's own [`MmapDirectory`] finds and maps files.
-//! Invariant: nothing in the folder is created, changed or locked, so a snapshot opens in a read-only folder, by users
-//! who do not own it.
-//!
-//! Not over [`schemas::MappedFile`]: tantivy's `OwnedBytes` wants a `StableDeref` holder, and `bytes::Bytes` is none, so
-//! that an adapter of ours would need `unsafe impl`. tantivy's maps keep the same contract: published files never change.
+//! A tantivy directory that never writes: the files of a folder through maps of our own. Owns the refusal to write, and
+//! handing maps to tantivy without copying; not what is in them. Invariant: nothing in the folder is created, changed or
+//! locked, so a snapshot opens in a read-only folder, by users who do not own it.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use schemas::map::MapOptions;
+use schemas::{MappedFile, SchemaError};
 use tantivy::Directory;
-use tantivy::directory::error::{DeleteError, LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
-use tantivy::directory::{DirectoryLock, FileHandle, Lock, MmapDirectory, WatchCallback, WatchHandle, WritePtr};
+use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
+use tantivy::directory::{DirectoryLock, FileHandle, Lock, OwnedBytes, WatchCallback, WatchHandle, WritePtr};
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct ReadOnlyDirectory {
-    files: MmapDirectory,
+    folder: PathBuf,
+    maps: MapOptions,
 }
 
 impl ReadOnlyDirectory {
-    /// The directory over a folder, which must exist.
-    pub(super) fn open(folder: &Path) -> Result<ReadOnlyDirectory, OpenDirectoryError> {
-        Ok(ReadOnlyDirectory { files: MmapDirectory::open(folder)? })
+    /// The directory over a folder; its files are mapped as tantivy asks for them.
+    pub(super) fn new(folder: &Path, maps: MapOptions) -> ReadOnlyDirectory {
+        ReadOnlyDirectory { folder: folder.to_owned(), maps }
+    }
+
+    fn map(&self, path: &Path) -> Result<OwnedBytes, OpenReadError> {
+        let full_path = self.folder.join(path);
+        match MappedFile::open_with(&full_path, self.maps) {
+            Ok(file) => Ok(OwnedBytes::new(file.into_mapped_bytes())),
+            Err(SchemaError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(OpenReadError::FileDoesNotExist(full_path))
+            }
+            Err(SchemaError::Io { source, .. }) => Err(OpenReadError::wrap_io_error(source, full_path)),
+            Err(error) => Err(OpenReadError::wrap_io_error(io::Error::other(error), full_path)),
+        }
     }
 }
 
@@ -32,15 +44,16 @@ fn refused() -> io::Error {
 
 impl Directory for ReadOnlyDirectory {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        self.files.get_file_handle(path)
+        Ok(Arc::new(self.map(path)?))
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        self.files.exists(path)
+        let full_path = self.folder.join(path);
+        full_path.try_exists().map_err(|error| OpenReadError::wrap_io_error(error, full_path))
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        self.files.atomic_read(path)
+        Ok(self.map(path)?.to_vec())
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use schemas::Row;
 use schemas::manifest::{AnalyzerKind, KeywordManifest};
+use schemas::map::MapOptions;
+use tantivy::error::DataCorruption;
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TantivyError, Term};
@@ -55,14 +57,22 @@ impl KeywordIndex {
     /// # Errors
     /// When files are missing, damaged, or do not fit the manifest.
     pub fn open(folder: &Path, manifest: &KeywordManifest) -> Result<KeywordIndex, SearchError> {
+        KeywordIndex::open_with(folder, manifest, MapOptions::default())
+    }
+
+    /// As [`KeywordIndex::open`]; `maps` say how its files are mapped.
+    ///
+    /// # Errors
+    /// As [`KeywordIndex::open`], and when they cannot be mapped so.
+    pub fn open_with(folder: &Path, manifest: &KeywordManifest, maps: MapOptions) -> Result<KeywordIndex, SearchError> {
         guard::no_panic(folder, || {
-            KeywordIndex::try_open(folder, manifest)
+            KeywordIndex::try_open(folder, manifest, maps)
                 .map_err(|source| SearchError::Keyword { path: folder.to_owned(), source })
         })
     }
 
-    fn try_open(folder: &Path, manifest: &KeywordManifest) -> Result<KeywordIndex, TantivyError> {
-        let index = Index::open(ReadOnlyDirectory::open(folder)?)?;
+    fn try_open(folder: &Path, manifest: &KeywordManifest, maps: MapOptions) -> Result<KeywordIndex, TantivyError> {
+        let index = Index::open(ReadOnlyDirectory::new(folder, maps))?;
         let schema = index.schema();
         let payload = index.load_metas()?.payload;
         let damaged = |what: &str| TantivyError::SchemaError(format!("`meta.json` {what}"));
@@ -177,6 +187,12 @@ impl KeywordIndex {
             let found = postings.read_postings(&term, IndexRecordOption::Basic).map_err(|error| self.error(error))?;
             Ok(found.map(|postings| postings.doc()).filter(|row| u64::from(*row) < self.row_count))
         })
+    }
+
+    /// The error of an index that does not fit the other files of its snapshot.
+    pub(crate) fn contradiction(&self, what: &str) -> SearchError {
+        let advice = format!("{what}; run `indexer verify`, restore or roll back");
+        self.error(TantivyError::DataCorruption(DataCorruption::comment_only(advice)))
     }
 
     /// Cursors at the start of the postings of a query's terms.

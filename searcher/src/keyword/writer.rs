@@ -20,6 +20,9 @@ use crate::error::SearchError;
 /// thousand products in one segment; more memory saves merging, which costs about as much as writing.
 pub const WRITER_MEMORY_BYTES: usize = 256 << 20;
 
+/// Files that tantivy writes for its own user alone, as temporary files are; those who search may be others.
+const PRIVATE_FILES: [&str; 2] = [".managed.json", "meta.json"];
+
 /// Builds the keyword index in row order. Analysis and writing run on a thread of their own, so that
 /// [`KeywordWriter::write`] returns early.
 pub struct KeywordWriter {
@@ -123,6 +126,9 @@ impl KeywordWriter {
                 Ok(()) | Err(_) => {}
             }
         }
+        for name in PRIVATE_FILES {
+            share(&folder.join(name)).map_err(|error| at(TantivyError::from(error)))?;
+        }
         Ok(rows)
     }
 
@@ -189,6 +195,13 @@ impl KeywordWriter {
     pub(super) fn end_segment(&mut self) -> Result<(), TantivyError> {
         self.writer.commit().map(|_| ())
     }
+}
+
+/// Writes a file anew, with the rights that files of this process have.
+fn share(path: &Path) -> std::io::Result<()> {
+    let bytes = fs_err::read(path)?;
+    fs_err::remove_file(path)?;
+    fs_err::write(path, bytes)
 }
 
 /// The texts of a declared field. Values of a list and steps of a category stay apart, so that no phrase spans two.

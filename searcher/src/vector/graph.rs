@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use schemas::manifest::VectorManifest;
+use schemas::map::MapOptions;
 use schemas::{Manifest, MappedFile, Row};
 
 use super::graph_file::GraphFile;
@@ -30,10 +31,15 @@ impl Graph {
     ///
     /// # Errors
     /// When a file is missing or does not fit the manifest.
-    pub fn open(folder: &Path, manifest: &Manifest, vector: &VectorManifest) -> Result<Graph, SearchError> {
+    pub fn open(
+        folder: &Path,
+        manifest: &Manifest,
+        vector: &VectorManifest,
+        maps: MapOptions,
+    ) -> Result<Graph, SearchError> {
         let has_table = manifest.files.contains_key(NODE_TABLE_FILE);
-        let table = has_table.then(|| MappedFile::open(&folder.join(NODE_TABLE_FILE))).transpose()?;
-        Graph::from_maps(MappedFile::open(&folder.join(GRAPH_FILE))?, table, vector, manifest.item_count)
+        let table = has_table.then(|| MappedFile::open_with(&folder.join(NODE_TABLE_FILE), maps)).transpose()?;
+        Graph::from_maps(MappedFile::open_with(&folder.join(GRAPH_FILE), maps)?, table, vector, manifest.item_count)
     }
 
     /// As [`Graph::open`], over maps of the graph and of its table of nodes.

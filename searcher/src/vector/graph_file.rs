@@ -24,6 +24,7 @@ use half::f16;
 use schemas::MappedFile;
 use schemas::manifest::VectorManifest;
 
+use super::NODE_TABLE_FILE;
 use crate::error::SearchError;
 
 /// Bytes before the vectors.
@@ -240,9 +241,9 @@ impl GraphFile {
         Err(self.damaged("its nodes do not end where the file ends"))
     }
 
-    /// An error about this file.
-    pub(super) fn damaged(&self, reason: impl Into<String>) -> SearchError {
-        damaged(self.path(), reason)
+    /// An error about what was read by way of the table of nodes: either file may be the damaged one.
+    pub(super) fn damaged(&self, reason: impl std::fmt::Display) -> SearchError {
+        damaged(self.path(), format!("{reason}, here or in `{NODE_TABLE_FILE}`"))
     }
 
     fn no_node(&self, slot: u32) -> SearchError {

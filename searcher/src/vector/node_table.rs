@@ -56,7 +56,7 @@ impl NodeTable {
         if number(bytes, 12) != Some(graph.nodes()) || bytes.len() != length(graph.nodes()) {
             return Err(damaged(&path, format!("it is not the table of a graph of {} nodes", graph.nodes())));
         }
-        graph.check_end(levels(bytes)).map_err(|_| damaged(&path, "its sum of levels does not fit the graph"))?;
+        graph.check_end(levels(bytes))?;
         Ok(NodeTable::Mapped(file))
     }
 
