@@ -5,7 +5,6 @@
 mod harness;
 
 mod bad_input;
-mod crash;
 mod formats;
 mod nightly;
 mod partitions;

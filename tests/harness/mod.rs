@@ -121,6 +121,11 @@ impl Program {
         self
     }
 
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Program {
+        self.0.env(name, value);
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) fn output(mut self) -> Output {
         let output = self.0.output().unwrap();
@@ -141,7 +146,8 @@ impl Program {
 /// What a program printed.
 pub(crate) struct Output {
     command: String,
-    code: Option<i32>,
+    /// `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
