@@ -76,7 +76,7 @@ static long calls;
 static int busy;
 
 /* How a call names what it changes: by file descriptor, by path, by folder and path, or by two of these. */
-enum names { BY_FD, BY_PATH, BY_AT, BY_TWO_PATHS, BY_TWO_ATS, BY_PATH_AND_AT, BY_SECOND_FD, BY_THIRD_FD, BY_OPEN };
+enum names { BY_FD, BY_PATH, BY_AT, BY_TWO_PATHS, BY_TWO_ATS, BY_PATH_AND_AT, BY_THIRD_FD, BY_OPEN };
 
 static const struct call {
     int number;
@@ -167,7 +167,6 @@ static int below(const char *path) {
 static void name_paths(const struct call *call, const long *a, char *first, char *second) {
     switch (call->names) {
     case BY_FD: path_of_fd((int)a[0], first); break;
-    case BY_SECOND_FD: path_of_fd((int)a[1], first); break;
     case BY_THIRD_FD: path_of_fd((int)a[2], first); break;
     case BY_PATH: path_at(AT_FDCWD, (const char *)a[0], first); break;
     case BY_AT: path_at(a[0], (const char *)a[1], first); break;

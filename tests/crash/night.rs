@@ -54,8 +54,13 @@ impl Night {
     /// A copy of the store before the night. Files that are never written again are linked: at the end
     /// [`Night::base_files`] proves that they were not.
     pub(crate) fn store(&self, name: &str) -> PathBuf {
+        self.store_like(&self.folder.path("base"), name)
+    }
+
+    /// A copy of another store, likewise.
+    pub(crate) fn store_like(&self, from: &Path, name: &str) -> PathBuf {
         let store = self.folder.path("stores").join(name);
-        link_folder(&self.folder.path("base"), &store);
+        link_folder(from, &store);
         store
     }
 
@@ -182,7 +187,8 @@ impl Night {
         let reports = names(&store.join("reports"));
         let is_known = |name: &String| match (name.strip_suffix(".rejects.parquet"), name.strip_suffix(".json")) {
             (Some(run), _) => reports.contains(&format!("{run}.json")),
-            (None, Some(run)) => !run.starts_with('.') && reports.contains(&format!("{run}.rejects.parquet")),
+            // A run that failed may have written a report and no rejects.
+            (None, Some(run)) => !run.starts_with('.'),
             (None, None) => false,
         };
         match reports.iter().find(|name| !is_known(name)) {

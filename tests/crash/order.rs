@@ -98,10 +98,9 @@ pub(crate) fn breaches(calls: &[Call]) -> Vec<String> {
 fn before_removal(pending: &Pending, path: &Path) -> Vec<String> {
     let is_part = path.starts_with("embeddings") && path.extension().is_some_and(|ending| ending == "parquet");
     let mut breaches = Vec::new();
-    if is_part || path == Path::new("publishing") {
-        if pending.is_named("", "CURRENT") == Some(true) {
-            breaches.push("`CURRENT` waits for a sync".to_owned());
-        }
+    let needs_current = is_part || path == Path::new("publishing");
+    if needs_current && pending.is_named("", "CURRENT") == Some(true) {
+        breaches.push("`CURRENT` waits for a sync".to_owned());
     }
     if is_part {
         let folders = pending.names.keys().filter(|folder| folder.starts_with("embeddings"));

@@ -50,14 +50,18 @@ fn at_every_point_of_a_night_the_store_serves_a_whole_snapshot_and_the_next_run_
             }
         }
     }
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, resumed, failures) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let all: u64 = night.missing_embeddings(&night.folder.path("base")).values().sum();
     let ends: Mutex<BTreeMap<(Fault, End), usize>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some((at, fault)) = cases.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
                     match case(&night, library, at, fault) {
-                        Ok(end) => *ends.lock().unwrap().entry((fault, end)).or_default() += 1,
+                        Ok((end, encoded)) => {
+                            *ends.lock().unwrap().entry((fault, end)).or_default() += 1;
+                            resumed.fetch_add(usize::from(encoded > 0 && encoded < all), Ordering::Relaxed);
+                        }
                         Err(failure) => failures.lock().unwrap().push(failure),
                     }
                 }
@@ -76,12 +80,14 @@ fn at_every_point_of_a_night_the_store_serves_a_whole_snapshot_and_the_next_run_
             .sum();
         assert!(reached > 50, "{fault:?}: {ends:?}");
     }
+    assert!(resumed.into_inner() >= 10, "next runs that had a part of the embeddings left to encode");
     let end = |fault, end| ends.get(&(fault, end)).copied().unwrap_or(0);
     assert!(end(Fault::Kill, End::KilledBefore) > 0 && end(Fault::Kill, End::KilledAfter) > 0, "{ends:?}");
     assert_eq!(
         end(Fault::Kill, End::NotReached) + end(Fault::Kill, End::KilledBefore) + end(Fault::Kill, End::KilledAfter),
         calls.len() + SLACK
     );
+    assert!(end(Fault::Kill, End::NotReached) > 0, "the walk went to the end of the night: {ends:?}");
     assert!(end(Fault::InputOutput, End::FailedAfterPublishing) > 0, "{ends:?}");
 }
 
@@ -95,8 +101,8 @@ fn record(night: &Night, library: &Path, number: usize) -> Vec<Call> {
     calls
 }
 
-/// One night with one fault, and the run after it.
-fn case(night: &Night, library: &Path, at: usize, fault: Fault) -> Result<End, String> {
+/// One night with one fault, and the run after it; says how many embeddings that one encoded.
+fn case(night: &Night, library: &Path, at: usize, fault: Fault) -> Result<(End, u64), String> {
     let name = format!("{at}-{fault:?}");
     let store = night.store(&name);
     let log = night.folder.path(&format!("stores/{name}.log"));
@@ -105,9 +111,11 @@ fn case(night: &Night, library: &Path, at: usize, fault: Fault) -> Result<End, S
     let hit = calls.iter().find(|call| call.is_hit());
     let told = |failure: String| format!("{fault:?} at call {at}, {hit:?}: {failure}");
     let end = how_it_ended(night, &store, &output, fault, hit).map_err(told)?;
-    night.check_next_run(&store).map_err(|failure| told(format!("{failure}\nthe disturbed run: {output}")))?;
+    let report =
+        night.check_next_run(&store).map_err(|failure| told(format!("{failure}\nthe disturbed run: {output}")))?;
     fs_err::remove_dir_all(store).unwrap();
-    Ok(end)
+    let encoded = report["encoded"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
+    Ok((end, encoded))
 }
 
 /// The exit code and the message must be true.

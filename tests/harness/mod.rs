@@ -94,7 +94,7 @@ pub(crate) fn fixture_encoders() -> String {
 }
 
 /// A program with arguments.
-pub(crate) struct Program(Command);
+pub(crate) struct Program(pub(crate) Command);
 
 pub(crate) fn indexer<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Program {
     Program::new(env!("CARGO_BIN_EXE_indexer"), arguments)
@@ -118,11 +118,6 @@ impl Program {
 
     pub(crate) fn args(mut self, arguments: &[&str]) -> Program {
         self.0.args(arguments);
-        self
-    }
-
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Program {
-        self.0.env(name, value);
         self
     }
 

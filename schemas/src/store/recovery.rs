@@ -153,11 +153,13 @@ mod tests {
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
+    type Opened = (tempfile::TempDir, Store, StoreLock, [SnapshotId; 2]);
+
     const OLD: &str = "20261120T031500Z-1a2b3c4d5e6f";
     const NEW: &str = "20261121T031500Z-1a2b3c4d5e6f";
 
     /// A store with two snapshots, the first of them current.
-    fn store() -> Result<(tempfile::TempDir, Store, StoreLock, [SnapshotId; 2]), Box<dyn std::error::Error>> {
+    fn store() -> Result<Opened, Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let store = Store::open_or_create(folder.path())?;
         let lock = store.lock()?;
@@ -176,7 +178,7 @@ mod tests {
         let (_folder, store, lock, [old, new]) = store()?;
         store.announce(&new, &lock)?;
         assert_eq!(store.recover(&lock)?.snapshot, Some(new.clone()));
-        assert_eq!(store.snapshots()?, [old.clone()]);
+        assert_eq!(store.snapshots()?, std::slice::from_ref(&old));
         assert_eq!(store.recover(&lock)?, Recovered::default(), "once");
 
         fs_err::create_dir(store.snapshot_folder(&new))?;
