@@ -5,7 +5,6 @@
 mod harness;
 
 mod bad_input;
-mod crash;
 mod damage;
 mod formats;
 mod machines;

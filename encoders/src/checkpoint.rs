@@ -152,25 +152,30 @@ impl Checkpoint {
     /// When copying fails.
     pub fn copy_to(&self, parent: &Path) -> Result<PathBuf, EncoderError> {
         let target = parent.join(&self.fingerprint);
-        if target.is_dir() {
-            return Ok(target);
+        if !target.is_dir() {
+            self.copy_to_new(parent, &target)?;
         }
-        let partial = parent.join(format!(".partial-{}-{}", self.fingerprint, std::process::id()));
+        // A run that was killed may have renamed it and not come to this.
+        sync(parent)?;
+        Ok(target)
+    }
+
+    fn copy_to_new(&self, parent: &Path, target: &Path) -> Result<(), EncoderError> {
+        // The form of the store's temporary names, which its next writer removes.
+        let partial = parent.join(format!(".{}-{}.tmp", self.fingerprint, std::process::id()));
         if partial.exists() {
             fs_err::remove_dir_all(&partial).map_err(EncoderError::io(&partial))?;
         }
         fs_err::create_dir_all(&partial).map_err(EncoderError::io(&partial))?;
-        let copied = self.copy_files(&partial).and_then(|()| {
-            fs_err::rename(&partial, &target).map_err(EncoderError::io(&target))?;
-            sync(parent)
-        });
+        let copied =
+            self.copy_files(&partial).and_then(|()| fs_err::rename(&partial, target).map_err(EncoderError::io(target)));
         if let Err(error) = copied {
             // Best effort: the first error is the one to report.
             drop(fs_err::remove_dir_all(&partial));
             // Another process may have finished the same copy first: names are by content, so it is the same.
-            return if target.is_dir() { Ok(target) } else { Err(error) };
+            return if target.is_dir() { Ok(()) } else { Err(error) };
         }
-        Ok(target)
+        Ok(())
     }
 
     fn copy_files(&self, into: &Path) -> Result<(), EncoderError> {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Why a run or an upkeep command ended without doing its work. The published snapshot is untouched in every case.
+/// Why a run or an upkeep command ended without doing its work. The published snapshot is untouched in every case but
+/// [`IndexError::AfterPublish`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
@@ -80,6 +81,14 @@ pub enum IndexError {
     Inconsistent {
         /// What does not fit.
         reason: String,
+    },
+    /// `CURRENT` has moved, but the run could not end as it should.
+    #[error("snapshot `{snapshot}` is published and serves, but the run could not be finished")]
+    AfterPublish {
+        /// The snapshot that is current now.
+        snapshot: schemas::SnapshotId,
+        /// What failed: making it safe against a power cut, or writing the report.
+        source: Box<IndexError>,
     },
     /// SIGTERM or Ctrl-C.
     #[error("stopped by a signal; finished embeddings are kept and the next run goes on from them")]

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use schemas::catalog::Catalog;
+use schemas::store::StoreLock;
 use schemas::{SnapshotId, Store};
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -45,6 +46,7 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
     let (progress, stop) = (context.progress, &context.stop);
     let store = Store::open_or_create(&config.store)?;
     let lock = store.lock()?;
+    recover(&store, &lock)?;
     let parent = store.current()?;
     unchanged::refuse_newer(&store, parent.as_ref())?;
     let started = Start::after(store.snapshots()?.last());
@@ -61,9 +63,9 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
     if let Some(current) = parent.as_ref().filter(|_| !context.rebuild)
         && unchanged::is_current(&store, current, &inputs, &counts)
     {
-        encoded.settle()?;
+        tidy(encoded.settle());
         clock.end_stage("verify");
-        staging.remove()?;
+        tidy(staging.remove());
         return files.write(RunReport {
             outcome: RunOutcome::Unchanged,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -97,29 +99,33 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
     clock.end_stage("verify");
 
     stop.check()?;
+    let counted = counts.finish()?;
     let (outcome, snapshot, gates) = match verdict {
         Verdict::Verified(verified) => {
             let gates = verified.manifest().gates.clone();
             let snapshot = publish::publish(verified, &store, &lock, &started.compact)?;
-            encoded.settle()?;
-            (RunOutcome::Published, Some(snapshot.to_string()), gates)
+            tidy(encoded.settle());
+            (RunOutcome::Published, Some(snapshot), gates)
         }
         Verdict::Refused(gates) => (RunOutcome::Refused, None, gates),
     };
     clock.end_stage("publish");
-    staging.remove()?;
+    tidy(staging.remove());
     let report = RunReport {
         outcome,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         started: started.rfc3339,
-        snapshot,
+        snapshot: snapshot.as_ref().map(ToString::to_string),
         parent: parent.map(|parent| parent.to_string()),
         gates,
         seconds: clock.seconds(),
         pipeline: encoded.pipeline,
-        ..counts.finish()?
+        ..counted
     };
-    files.write(report)
+    files.write(report).map_err(|error| match snapshot {
+        Some(snapshot) => IndexError::AfterPublish { snapshot, source: Box::new(error) },
+        None => error,
+    })
 }
 
 /// Encodes one share of the partitions and publishes nothing: several such runs, on different shares, may work on one
@@ -182,6 +188,25 @@ fn read_and_encode(
     let encode = EncodeContext { config: &config.encode, encoders: &encoders, pictures: &pictures, progress, stop };
     let encoded = encode::encode(spool, &chosen.list(), store, &encode, counts)?;
     Ok((encoded, encoders))
+}
+
+/// Clears away what a killed run left.
+fn recover(store: &Store, lock: &StoreLock) -> Result<(), IndexError> {
+    let recovered = store.recover(lock)?;
+    if let Some(snapshot) = &recovered.snapshot {
+        tracing::warn!(%snapshot, "removed a snapshot that an earlier run was killed before publishing");
+    }
+    for path in &recovered.leftovers {
+        tracing::info!(path = %path.display(), "removed what an unfinished run left");
+    }
+    Ok(())
+}
+
+/// Clearing up after the run's work is done. What stays costs room only, and the next run removes it.
+fn tidy(result: Result<(), IndexError>) {
+    if let Err(error) = result {
+        tracing::warn!(error = &error as &dyn std::error::Error, "left for the next run to remove");
+    }
 }
 
 /// Where a run's report and its rejects go, below the store's `reports/`.

@@ -109,6 +109,7 @@ pub fn verify(store: &Store, snapshot: &SnapshotId) -> Result<Manifest, IndexErr
 /// When there is none, it is damaged, or another run holds the store.
 pub fn rollback(store: &Store, to: Option<&SnapshotId>) -> Result<SnapshotId, IndexError> {
     let lock = store.lock()?;
+    store.recover(&lock)?;
     let current = store.current()?;
     let snapshots = store.snapshots()?;
     let target = match to {
@@ -141,7 +142,8 @@ pub struct Pruned {
 /// # Errors
 /// When another run holds the store or something cannot be removed.
 pub fn prune(store: &Store, keep: usize) -> Result<Pruned, IndexError> {
-    let _lock = store.lock()?;
+    let lock = store.lock()?;
+    store.recover(&lock)?;
     let current = store.current()?;
     let snapshots = store.snapshots()?;
     let mut pruned = Pruned::default();
@@ -170,7 +172,7 @@ pub fn prune(store: &Store, keep: usize) -> Result<Pruned, IndexError> {
         }
     }
     for (id, _right) in removable {
-        remove_folder(&store.snapshot_folder(id))?;
+        store.remove_snapshot(id, &lock)?;
         pruned.snapshots.push(id.to_string());
     }
     if all_readable {

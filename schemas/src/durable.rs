@@ -50,7 +50,8 @@ impl DurableFile {
     /// Syncs the file, renames it to its final name and syncs the folder.
     ///
     /// # Errors
-    /// When any of it fails; the final name then does not exist or is the old file.
+    /// When any of it fails; the final name then does not exist or is the old file, or the new one when only syncing
+    /// the folder failed.
     pub fn commit(mut self) -> Result<(), SchemaError> {
         if let Some(writer) = self.writer.take() {
             let written = writer.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
@@ -89,11 +90,30 @@ impl Drop for DurableFile {
 /// Replaces or creates `path` with `bytes`, durably.
 ///
 /// # Errors
-/// When writing, syncing or renaming fails; `path` is then unchanged.
+/// When writing, syncing or renaming fails; `path` is then unchanged, unless only syncing the folder failed.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), SchemaError> {
     let mut file = DurableFile::create(path)?;
     file.write_all(bytes).map_err(SchemaError::io(path))?;
     file.commit()
+}
+
+/// Creates a folder and those it stands in, each durably: the folder that a new name stands in is synced.
+///
+/// # Errors
+/// When a folder cannot be created or synced.
+pub fn create_folder(path: &Path) -> Result<(), SchemaError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = parent(path);
+    create_folder(parent)?;
+    match fs_err::create_dir(path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => {
+            Err(SchemaError::Io { path: path.to_owned(), source })
+        }
+        // Another process may have been faster, but need not have synced it yet.
+        Ok(()) | Err(_) => sync_folder(parent),
+    }
 }
 
 /// Makes the names in a folder durable: what was created, renamed or removed in it.
@@ -227,6 +247,18 @@ mod tests {
         fs_err::create_dir_all(path.join("by a folder"))?;
         assert!(matches!(write_durably(&path, b"x"), Err(SchemaError::Io { .. })));
         assert!(list_files(folder.path())?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_is_created_with_those_above_it_and_not_over_a_file() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a/b/c");
+        create_folder(&path)?;
+        create_folder(&path)?;
+        assert!(path.is_dir());
+        fs_err::write(path.join("file"), "")?;
+        assert!(matches!(create_folder(&path.join("file")), Err(SchemaError::Io { .. })));
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! The store folder: where everything is, which snapshot is published. Owns paths and `CURRENT`; not the locks
-//! (`locks.rs`), nor who reads what (`hold.rs`), nor the files inside a snapshot. Invariant: `CURRENT` names a whole
-//! snapshot or does not exist, and changes only by an atomic rename after everything it points to is on disk.
+//! (`locks.rs`), nor who reads what (`hold.rs`), nor what a killed writer left (`recovery.rs`), nor the files inside a
+//! snapshot. Invariant: `CURRENT` names a whole snapshot or does not exist, and changes only by an atomic rename after
+//! everything it points to is on disk.
 //!
 //! ```text
 //! store/
 //!   CURRENT                       the published snapshot's id and a newline
 //!   lock                          one writer at a time, or several of different partitions
+//!   publishing                    while a snapshot is published: its id
 //!   locks/partition=00000         held by the writer of that partition
 //!   embeddings/partition=00000/part-00000.parquet
 //!   encoders/<checkpoint>/        checkpoint folders the snapshots' queries need
@@ -17,16 +19,18 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::durable::write_durably;
+use crate::durable::{create_folder, write_durably};
 use crate::error::SchemaError;
 use crate::map::open_regular;
 pub use crate::snapshot_id::SnapshotId;
 
 mod hold;
 mod locks;
+mod recovery;
 
 pub use hold::{SnapshotHold, SnapshotRemoval};
 pub use locks::{LOCKS_FOLDER, LayoutLock, PartitionsLock, StoreLock};
+pub use recovery::{PUBLISHING_FILE, Recovered};
 
 /// Name of the file that names the published snapshot.
 pub const CURRENT_FILE: &str = "CURRENT";
@@ -54,7 +58,7 @@ impl Store {
         Ok(Store { folder: folder.to_owned() })
     }
 
-    /// Opens a store, creating its folders when they are not there.
+    /// Opens a store, creating its folders, durably, when they are not there.
     ///
     /// # Errors
     /// When a folder cannot be created.
@@ -69,7 +73,7 @@ impl Store {
             store.reports_folder(),
         ];
         for part in parts {
-            fs_err::create_dir_all(&part).map_err(SchemaError::io(&part))?;
+            create_folder(&part)?;
         }
         Ok(store)
     }
@@ -158,12 +162,10 @@ impl Store {
     /// Makes `snapshot` the published one: writes a temporary file, syncs it, renames it over `CURRENT`, syncs the folder.
     ///
     /// # Errors
-    /// When the lock is another store's, the snapshot's folder is not there or writing fails; `CURRENT` is then
-    /// unchanged.
+    /// When the lock is another store's, the snapshot's folder is not there or writing fails. `CURRENT` is then
+    /// unchanged, unless it was only syncing the folder that failed: a power cut may then bring the old one back.
     pub fn set_current(&self, snapshot: &SnapshotId, lock: &StoreLock) -> Result<(), SchemaError> {
-        if lock.folder != self.folder {
-            return Err(SchemaError::invalid(&self.folder, format!("the lock is that of `{}`", lock.folder.display())));
-        }
+        self.check_lock(lock)?;
         self.check_exists(snapshot)?;
         write_durably(&self.folder.join(CURRENT_FILE), format!("{snapshot}\n").as_bytes())
     }
@@ -190,6 +192,13 @@ impl Store {
         }
         snapshots.sort_unstable();
         Ok(snapshots)
+    }
+
+    fn check_lock(&self, lock: &StoreLock) -> Result<(), SchemaError> {
+        if lock.folder == self.folder {
+            return Ok(());
+        }
+        Err(SchemaError::invalid(&self.folder, format!("the lock is that of `{}`", lock.folder.display())))
     }
 
     fn check_exists(&self, snapshot: &SnapshotId) -> Result<(), SchemaError> {

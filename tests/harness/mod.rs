@@ -94,7 +94,7 @@ pub(crate) fn fixture_encoders() -> String {
 }
 
 /// A program with arguments.
-pub(crate) struct Program(Command);
+pub(crate) struct Program(pub(crate) Command);
 
 pub(crate) fn indexer<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Program {
     Program::new(env!("CARGO_BIN_EXE_indexer"), arguments)
@@ -141,7 +141,8 @@ impl Program {
 /// What a program printed.
 pub(crate) struct Output {
     command: String,
-    code: Option<i32>,
+    /// `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }

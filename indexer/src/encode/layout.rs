@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use schemas::durable::{create_folder, sync_folder};
 use schemas::embeddings::{list_parts, part_name};
 use schemas::{SchemaError, Store};
 
@@ -110,10 +111,16 @@ impl EmbeddingsLayout {
         Ok(PartNames { folder, next })
     }
 
-    /// Removes every file that is not among the partitions' `parts`, then names the number of partitions.
+    /// Removes every file that is not among the partitions' `parts`, then names the number of partitions. What stays is
+    /// made durable before anything goes: a run that was killed may have renamed a part and not synced its folder.
     pub(super) fn settle(&self, parts: &[Vec<PathBuf>]) -> Result<(), IndexError> {
         let kept: HashSet<&PathBuf> = parts.iter().flatten().collect();
-        for folder in partition_folders(&self.store)? {
+        let folders = partition_folders(&self.store)?;
+        for folder in &folders {
+            sync_folder(folder)?;
+        }
+        sync_folder(&self.store.folder().join("embeddings"))?;
+        for folder in folders {
             for path in entries(&folder, |_| true)? {
                 if !kept.contains(&path) {
                     fs_err::remove_file(&path).map_err(IndexError::io(&path))?;
@@ -145,7 +152,7 @@ fn layout_partitions(store: &Store) -> Result<Option<u32>, IndexError> {
 
 pub(super) fn create_parent(path: &Path) -> Result<(), IndexError> {
     match path.parent() {
-        Some(parent) => fs_err::create_dir_all(parent).map_err(IndexError::io(parent)),
+        Some(parent) => Ok(create_folder(parent)?),
         None => Ok(()),
     }
 }

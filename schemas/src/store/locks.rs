@@ -57,7 +57,7 @@ impl Store {
             };
             return Err(self.locked(&holder));
         }
-        write_holder(&path, file).map(|file| StoreLock { folder: self.folder.clone(), _file: file })
+        Ok(StoreLock { folder: self.folder.clone(), _file: write_holder(file) })
     }
 
     /// Takes the locks of some partitions without waiting. Others can be taken by other processes at the same time.
@@ -81,7 +81,7 @@ impl Store {
                 let holder = known(&holder(&path)).to_owned();
                 return Err(SchemaError::PartitionLocked { path: self.folder.clone(), partition, holder });
             }
-            files.push(write_holder(&path, file)?);
+            files.push(write_holder(file));
         }
         Ok(PartitionsLock { _files: files })
     }
@@ -153,14 +153,14 @@ fn holder(path: &Path) -> String {
     if read.is_ok() { text.trim().to_owned() } else { String::new() }
 }
 
-/// Writes what the lock file says of this process: `pid 123 on host since 2026-11-20T03:15:00Z`.
-fn write_holder(path: &Path, mut file: File) -> Result<File, SchemaError> {
+/// Writes what the lock file says of this process: `pid 123 on host since 2026-11-20T03:15:00Z`. The lock holds without
+/// it: a full disk must not keep `prune` from making room.
+fn write_holder(mut file: File) -> File {
     let now = OffsetDateTime::now_utc();
     let start = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_else(|_| "unknown time".to_owned());
     let text = format!("pid {} on {} since {start}\n", std::process::id(), host_name());
-    let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.flush());
-    written.map_err(SchemaError::io(path))?;
-    Ok(file)
+    drop(file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.flush()));
+    file
 }
 
 fn host_name() -> String {

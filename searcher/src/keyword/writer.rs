@@ -103,7 +103,11 @@ impl KeywordWriter {
                 }
             }
         }
-        self.writer.add_document(document).map_err(|source| self.error(source))?;
+        if let Err(source) = self.writer.add_document(document) {
+            // It only says that the writing thread has ended; what it ended with comes with the next commit.
+            let cause = self.writer.prepare_commit().map(drop).err().unwrap_or(source);
+            return Err(self.error(cause));
+        }
         self.next_row += 1;
         Ok(())
     }

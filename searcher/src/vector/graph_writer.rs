@@ -98,12 +98,14 @@ impl GraphWriter {
         let Some(path) = self.path.to_str() else {
             return Err(self.error("usearch cannot write to a path that is not UTF-8".to_owned()));
         };
-        self.index.save(path).map_err(|error| self.error(format!("cannot be written: {error}")))?;
+        self.index
+            .save(path)
+            .map_err(|error| self.error(format!("cannot be written: {error}; check space and the disk")))?;
         // usearch does not notice when closing the file fails, as it does on a full disk.
         let expected = self.index.serialized_length() as u64;
         let got = fs_err::metadata(&self.path).map_err(|error| self.error(error.to_string()))?.len();
         if got != expected {
-            return Err(self.error(format!("has {got} bytes after writing, not {expected}; is the disk full?")));
+            return Err(self.error(format!("has {got} bytes after writing, not {expected}; check space and the disk")));
         }
         let vector_count = self.index.size() as u64;
         let GraphWriter { folder, path, index, manifest } = self;
