@@ -25,7 +25,7 @@ pub use crate::snapshot_id::SnapshotId;
 
 mod locks;
 
-pub use locks::{LOCKS_FOLDER, LayoutLock, PartitionsLock, StoreLock};
+pub use locks::{LOCKS_FOLDER, LayoutLock, PartitionsLock, StoreLock, host_name};
 
 /// Name of the file that names the published snapshot.
 pub const CURRENT_FILE: &str = "CURRENT";

@@ -223,6 +223,7 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
             depth: DEPTH,
         },
         gates: std::collections::BTreeMap::new(),
+        overruled: None,
         files: std::collections::BTreeMap::new(),
     }
 }
