@@ -15,7 +15,10 @@ fn catalog(items: u32, word: &str) -> String {
 #[test]
 fn after_kill_9_the_old_snapshot_answers_and_the_next_run_succeeds() {
     let folder = Folder::new();
-    folder.config("items.jsonl", &(fixture_encoders() + "[encode]\npart_rows = 64\npartitions = 2\n"));
+    folder.config(
+        "items.jsonl",
+        &(fixture_encoders() + "[encode]\npart_rows = 64\npartitions = 2\n[gates]\nmax_item_growth = 10\n"),
+    );
     folder.write("items.jsonl", catalog(500, "old"));
     let first = folder.publish();
     folder.write("items.jsonl", catalog(4_000, "new"));
