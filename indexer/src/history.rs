@@ -2,6 +2,8 @@
 //! reports (`reports.rs`) nor how rows are shown. Invariant: a run's change of items is against the run of everything
 //! before it that counted items, whatever became of either.
 
+use std::collections::BTreeMap;
+
 use schemas::Store;
 use schemas::manifest::Overruled;
 
@@ -80,7 +82,10 @@ fn rows(reports: Vec<StoredReport>, writers: &[String]) -> Vec<HistoryRow> {
         let items_change = compared.zip(before).map(|(now, before)| difference(now, before));
         before = compared.or(before);
         let failed = report.gates.iter().filter(|(_, gate)| !gate.passed).map(|(name, _)| name.clone());
-        let sum = |counts: Option<std::collections::BTreeMap<String, u64>>| counts.map(|counts| counts.values().sum());
+        // Saturating: a damaged report may hold any number.
+        let sum = |counts: Option<BTreeMap<String, u64>>| {
+            counts.map(|counts| counts.into_values().fold(0, u64::saturating_add))
+        };
         rows.push(HistoryRow {
             report: report.file,
             started: report.started,
@@ -125,6 +130,10 @@ mod tests {
         let items = |outcome: &str, items: u64| json!({"outcome": outcome, "started": "2026-11-20T03:15:00Z", "items": items, "encoded": {"title": 2, "image": 3}});
         let mut share = items("encoded", 7);
         share["partition"] = json!("1/2");
+        let huge = json!({"title": u64::MAX, "image": u64::MAX});
+        let damaged =
+            json!({"outcome": "encoded", "started": "2026-11-20T03:15:00Z", "partition": "1/2", "kept": huge});
+        assert_eq!(rows(vec![report(damaged)], &[])[0].kept, Some(u64::MAX));
         let failed = json!({"outcome": "failed", "started": "2026-11-20T03:15:00Z", "stage": "read", "error": "x"});
         let nights = [items("published", 100), share, failed, items("refused", 40), items("unchanged", 100)];
         let rows = rows(nights.map(report).into(), &[]);
