@@ -90,9 +90,12 @@ fn bad_pictures_leave_the_modality_absent_and_are_counted() {
     folder.write("shop/items.jsonl", lines.join("\n"));
     fs_err::rename(folder.path("images"), folder.path("shop/images")).unwrap();
     folder.config("shop/items.jsonl", &fixture_encoders());
+    let refused = folder.run().expect_code(1).json();
+    assert_eq!(refused["gates"]["max_missing_images"]["passed"], false, "6 of 7 that the catalog names");
+    folder.config("shop/items.jsonl", &(fixture_encoders() + "[gates]\nmax_missing_images = 1\n"));
     let report = folder.publish();
     assert_eq!((&report["items"], &report["rejected"]), (&json!(8), &json!(0)), "no row is lost over a picture");
-    assert_eq!(report["encoded"]["image"], 1);
+    assert_eq!((&refused["encoded"]["image"], &report["kept"]["image"]), (&json!(1), &json!(1)));
     assert_eq!(report["absent"]["image"], 7);
     let expected = json!({"image_missing": 1, "image_broken": 2, "image_outside_catalog": 2, "image_too_large": 1});
     assert_eq!(report["reject_reasons"], expected);

@@ -15,7 +15,7 @@ fn plan(folder: &Folder) -> Value {
 #[test]
 fn a_plan_says_what_the_run_then_does() {
     let folder = Folder::new();
-    folder.config("items.jsonl", &(fixture_encoders() + "[encode]\npartitions = 3\n"));
+    folder.config("items.jsonl", &(fixture_encoders() + "[encode]\npartitions = 3\n[gates]\nmax_missing_images = 1\n"));
     let picture = |id: u32, name: &str| json!({"id": format!("p{id}"), "image": name}).to_string() + "\n";
     folder.picture("a.png", 60, 40, [200, 30, 30]);
     folder.write("broken.png", "no picture");

@@ -1,5 +1,5 @@
 //! The `indexer` program. Owns flags, exit codes and what is printed; the work is the `indexer` library's.
-//! Exit codes: 0 done, 1 a gate refused (the old snapshot still serves), 2 error.
+//! Exit codes: 0 done, 1 a gate refused (the old snapshot still serves) or the snapshot is older than asked for, 2 error.
 
 use std::process::ExitCode;
 
@@ -7,19 +7,24 @@ use anyhow::Context;
 use clap::Parser;
 
 mod arguments;
+mod history;
+mod logging;
 mod plan;
 mod progress;
 mod run;
+mod shown;
+mod status;
 mod upkeep;
 
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let bars = progress::start_logging(arguments.quiet);
+    let log = logging::start(arguments.quiet, arguments.log_format);
     let result = match &arguments.command {
-        Command::Run(command) => run::run(command, bars),
-        Command::Status(command) => upkeep::status(command),
+        Command::Run(command) => run::run(command, &log),
+        Command::Status(command) => status::status(command),
+        Command::History(command) => history::history(command),
         Command::Verify(command) => upkeep::verify(command),
         Command::Rollback(command) => upkeep::rollback(command),
         Command::Prune(command) => upkeep::prune(command),
@@ -28,7 +33,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::print_error(&error);
+            log.print_error(&error);
             ExitCode::from(2)
         }
     }

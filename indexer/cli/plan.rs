@@ -8,6 +8,7 @@ use indexer::Plan;
 
 use crate::arguments::RunArguments;
 use crate::run::reasons;
+use crate::shown::duration;
 
 /// Prints a plan, and writes its JSON where the report is wanted.
 pub(crate) fn print(arguments: &RunArguments, plan: &Plan) -> anyhow::Result<ExitCode> {
@@ -45,27 +46,4 @@ fn summary(plan: &Plan) -> String {
         plan.seconds.map_or("not measured yet".to_owned(), |seconds| format!("about {}", duration(seconds))),
     );
     text
-}
-
-/// `45 s`, `12 min` or `3 h 05 min`.
-fn duration(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).round();
-    if seconds < 90.0 {
-        format!("{seconds:.0} s")
-    } else if minutes < 90.0 {
-        format!("{minutes:.0} min")
-    } else {
-        format!("{:.0} h {:02.0} min", (minutes / 60.0).floor(), minutes % 60.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_as_exact_as_estimates_are() {
-        let durations = [0.2, 45.4, 700.0, 11_100.0].map(duration);
-        assert_eq!(durations, ["0 s", "45 s", "12 min", "3 h 05 min"]);
-    }
 }

@@ -1,68 +1,17 @@
-//! What is shown while a run goes on: a bar per stage on a terminal, log lines otherwise, all on standard error.
-//! Invariant: log lines and bars never garble each other.
+//! What is shown while a run goes on: a bar per stage on a terminal. Owns the bars; log lines are `logging.rs`'.
 
-use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexer::Progress;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// Variable with a log filter in tracing's syntax, such as `debug` or `indexer=debug`.
-const LOG_VARIABLE: &str = "CATALENS_LOG";
-
-/// Starts logging; returns where bars are drawn.
-pub(crate) fn start_logging(quiet: bool) -> MultiProgress {
-    let terminal = std::io::stderr().is_terminal();
-    let target = if terminal && !quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bars = MultiProgress::with_draw_target(target);
-    let default = if quiet { "error" } else { "info,tantivy=warn" };
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = LinesAboveBars { bars: bars.clone() };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(terminal);
-    subscriber.with_target(false).init();
-    bars
-}
-
-/// Prints an error with its causes, and a hint where there is a next step.
-#[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
-pub(crate) fn print_error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
-}
-
-/// Writes log lines above the bars.
-struct LinesAboveBars {
-    bars: MultiProgress,
-}
-
-impl<'a> MakeWriter<'a> for LinesAboveBars {
-    type Writer = LineWriter;
-
-    fn make_writer(&'a self) -> LineWriter {
-        LineWriter { bars: self.bars.clone() }
-    }
-}
-
-struct LineWriter {
-    bars: MultiProgress,
-}
-
-impl Write for LineWriter {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.bars.suspend(|| std::io::stderr().write_all(line))?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
-    }
-}
+use crate::logging::{CurrentStage, Log};
 
 /// A bar per stage.
 pub(crate) struct StageBars {
     bars: MultiProgress,
+    stage: CurrentStage,
     current: Mutex<Option<StageBar>>,
 }
 
@@ -75,8 +24,8 @@ struct StageBar {
 }
 
 impl StageBars {
-    pub(crate) fn new(bars: MultiProgress) -> StageBars {
-        StageBars { bars, current: Mutex::new(None) }
+    pub(crate) fn new(log: &Log) -> StageBars {
+        StageBars { bars: log.bars.clone(), stage: log.stage.clone(), current: Mutex::new(None) }
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, Option<StageBar>> {
@@ -86,6 +35,10 @@ impl StageBars {
 }
 
 impl Progress for StageBars {
+    fn enter(&self, stage: &'static str) {
+        self.stage.set(stage);
+    }
+
     fn begin(&self, stage: &'static str, total: Option<u64>) {
         let (bar, template) = match total {
             Some(total) => (

@@ -2,33 +2,65 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use indexer::config::Overrides;
-use indexer::report::RunOutcome;
-use indexer::{IndexConfig, RunContext, RunReport, StopSignal};
-use indicatif::MultiProgress;
+use indexer::metrics::{self, RunEnd};
+use indexer::report::{FailureReport, RunOutcome};
+use indexer::{Force, IndexConfig, RunContext, RunReport, StopSignal, gates};
 
 use crate::arguments::RunArguments;
+use crate::logging::Log;
 use crate::progress::StageBars;
+use crate::status::forced;
 
 /// Runs one night.
-pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &RunArguments, log: &Log) -> anyhow::Result<ExitCode> {
     let mut set = arguments.set.clone();
     set.extend(arguments.device.iter().map(|device| ("encode.device".to_owned(), device.clone())));
-    let overrides = Overrides { store: arguments.store.clone(), catalog: arguments.catalog.clone(), set };
-    let config = IndexConfig::read(&arguments.config, &overrides)?;
-    let context = RunContext { progress: &StageBars::new(bars), stop: stop_on_signals()?, rebuild: arguments.rebuild };
+    let (store, catalog) = (arguments.store.clone(), arguments.catalog.clone());
+    let overrides = Overrides { store, catalog, metrics: arguments.metrics.clone(), set };
+    let config = match IndexConfig::read(&arguments.config, &overrides) {
+        Ok(config) => config,
+        Err(error) => {
+            let report = FailureReport::before_the_first_stage(&error);
+            if let Some(path) = &arguments.metrics {
+                write_metrics(path, RunEnd::Failure(&report), arguments.store.as_deref());
+            }
+            return Err(report_failure(arguments, &report.to_json(), error.into()));
+        }
+    };
+    let context = RunContext {
+        progress: &StageBars::new(log),
+        stop: stop_on_signals()?,
+        rebuild: arguments.rebuild,
+        force: arguments.force.as_deref().map(|reason| Force::by_this_user(Some(reason))),
+    };
     if arguments.plan {
-        let plan = indexer::plan(&config, &context).map_err(|error| report_failure(arguments, error.into()))?;
+        let plan = indexer::plan(&config, &context).map_err(|error| {
+            let error = anyhow::Error::from(error);
+            let report = serde_json::json!({ "outcome": "failed", "error": format!("{error:#}") });
+            report_failure(arguments, &report.to_string(), error)
+        })?;
         return crate::plan::print(arguments, &plan);
     }
-    let report = match arguments.partition {
+    let ended = match arguments.partition {
         None => indexer::run(&config, &context),
         Some(share) => indexer::run_partitions(&config, share, &context),
     };
-    let report = report.map_err(|error| report_failure(arguments, error.into()))?;
+    if let Some(path) = config.metrics.as_ref().filter(|_| arguments.partition.is_none()) {
+        let end = match &ended {
+            Ok(report) => RunEnd::Report(report),
+            Err(failure) => RunEnd::Failure(&failure.report),
+        };
+        write_metrics(path, end, Some(&config.store));
+    }
+    let report = ended.map_err(|failure| {
+        let report = failure.report.to_json();
+        report_failure(arguments, &report, failure.into())
+    })?;
     if let Some(path) = &arguments.report {
         fs_err::write(path, report.to_json()).context("the run is done, but the report cannot be written")?;
     }
@@ -36,12 +68,24 @@ pub(crate) fn run(arguments: &RunArguments, bars: MultiProgress) -> anyhow::Resu
     Ok(match report.outcome {
         RunOutcome::Published | RunOutcome::Unchanged | RunOutcome::Encoded => ExitCode::SUCCESS,
         RunOutcome::Refused => ExitCode::from(1),
+        RunOutcome::Failed | RunOutcome::Stopped | RunOutcome::Running => ExitCode::from(2),
     })
 }
 
+/// Writes the metrics; that they cannot be written is told and changes nothing else.
+fn write_metrics(path: &Path, end: RunEnd<'_>, store: Option<&Path>) {
+    if let Err(error) = metrics::write(path, end, store) {
+        tracing::error!(
+            path = %path.display(),
+            error = &error as &dyn std::error::Error,
+            "the metrics cannot be written"
+        );
+    }
+}
+
 /// Puts a failed run where its report is looked for, so that nobody takes the last night's report for this one's.
-fn report_failure(arguments: &RunArguments, error: anyhow::Error) -> anyhow::Error {
-    let report = serde_json::json!({ "outcome": "failed", "error": format!("{error:#}") }).to_string() + "\n";
+fn report_failure(arguments: &RunArguments, report: &str, error: anyhow::Error) -> anyhow::Error {
+    let report = format!("{report}\n");
     let written = match &arguments.report {
         Some(path) => fs_err::write(path, &report).map_err(anyhow::Error::from),
         None => Ok(()),
@@ -83,10 +127,17 @@ fn summary(report: &RunReport) -> String {
             line("unchanged", format!("{} stays current", report.snapshot.clone().unwrap_or_default()));
         }
         RunOutcome::Refused => line("refused", "the old snapshot still serves".to_owned()),
+        RunOutcome::Failed | RunOutcome::Stopped | RunOutcome::Running => {
+            line("ended", report.outcome.name().to_owned())
+        }
         RunOutcome::Encoded => {
             let share = report.partition.as_deref().unwrap_or_default();
             line("encoded", format!("share {share} of the partitions; `indexer run` without `--partition` publishes"));
         }
+    }
+    if let Some(overruled) = &report.overruled {
+        line("FORCED", format!("{} REFUSED THIS SNAPSHOT, AND IT SERVES", gate_count(overruled.gates.len())));
+        line("FORCED", forced(overruled));
     }
     line("items", format!("{} of {} rows, {} rejected", report.items, report.rows, report.rejected));
     for (modality, encoded) in &report.encoded {
@@ -103,6 +154,9 @@ fn summary(report: &RunReport) -> String {
     for (name, gate) in &report.gates {
         line(if gate.passed { "passed" } else { "FAILED" }, format!("{name}: {}", gate.message));
     }
+    if let Some(advice) = gates::advice(&report.gates).filter(|_| report.outcome == RunOutcome::Refused) {
+        line("next", advice);
+    }
     if !report.reject_reasons.is_empty() {
         line("rejects", report.rejects_file.clone());
     }
@@ -114,4 +168,9 @@ fn summary(report: &RunReport) -> String {
         line("encoding", pipeline);
     }
     text
+}
+
+/// `1 GATE` or `2 GATES`.
+fn gate_count(count: usize) -> String {
+    if count == 1 { "1 GATE".to_owned() } else { format!("{count} GATES") }
 }

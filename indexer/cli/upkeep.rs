@@ -1,38 +1,13 @@
-//! `indexer status`, `verify`, `rollback` and `prune`. Owns what they print.
+//! `indexer verify`, `rollback` and `prune`. Owns what they print.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use comfy_table::{Table, presets};
-use indexer::upkeep;
+use indexer::{reports, upkeep};
 use schemas::{SnapshotId, Store};
 
-use crate::arguments::{PruneArguments, RollbackArguments, StatusArguments, VerifyArguments};
+use crate::arguments::{PruneArguments, RollbackArguments, VerifyArguments};
 use crate::print;
-
-/// Lists the store's snapshots.
-pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
-    let status = upkeep::status(&Store::open(&arguments.store.store)?)?;
-    if arguments.store.json {
-        print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["", "snapshot", "started", "items", "MB", "encoders"]);
-    for snapshot in &status.snapshots {
-        let encoders: Vec<_> = snapshot.encoders.iter().map(|(modality, name)| format!("{modality}: {name}")).collect();
-        table.add_row([
-            if snapshot.current { "*" } else { "" }.to_owned(),
-            snapshot.snapshot.clone(),
-            snapshot.created.clone(),
-            snapshot.items.to_string(),
-            format!("{:.1}", snapshot.bytes as f64 / 1e6),
-            snapshot.error.clone().unwrap_or_else(|| encoders.join(", ")),
-        ]);
-    }
-    print(&format!("{table}\n"))?;
-    Ok(ExitCode::SUCCESS)
-}
 
 /// Checks a snapshot.
 pub(crate) fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
@@ -68,18 +43,22 @@ pub(crate) fn rollback(arguments: &RollbackArguments) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes old snapshots.
+/// Removes old snapshots and reports.
 pub(crate) fn prune(arguments: &PruneArguments) -> anyhow::Result<ExitCode> {
-    let pruned = upkeep::prune(&Store::open(&arguments.store.store)?, arguments.keep)?;
+    let store = Store::open(&arguments.store.store)?;
+    let pruned = upkeep::prune(&store, arguments.keep)?;
+    let reports = reports::prune(&store, arguments.keep_reports)?;
     if arguments.store.json {
-        print(&(serde_json::to_string_pretty(&pruned)? + "\n"))?;
+        let mut result = serde_json::to_value(&pruned)?;
+        result["reports"] = reports.reports.into();
+        print(&(serde_json::to_string_pretty(&result)? + "\n"))?;
     } else {
-        let (snapshots, encoders) = (pruned.snapshots.len(), pruned.encoders.len());
+        let (snapshots, encoders, reports) = (pruned.snapshots.len(), pruned.encoders.len(), reports.reports);
         let held = match pruned.held.as_slice() {
             [] => String::new(),
             held => format!("; {} held by readers stay: {}", held.len(), held.join(", ")),
         };
-        print(&format!("removed {snapshots} snapshots and {encoders} encoders{held}\n"))?;
+        print(&format!("removed {snapshots} snapshots, {encoders} encoders and {reports} reports{held}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

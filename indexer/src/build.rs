@@ -191,6 +191,7 @@ impl Writers {
             vector,
             rank_fusion: context.config.rank_fusion.clone(),
             gates: Default::default(),
+            overruled: None,
             files: Default::default(),
         };
         for path in list_files(context.folder)? {

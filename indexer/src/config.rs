@@ -15,6 +15,9 @@ use searcher::{keyword, rank_fusion};
 use crate::error::IndexError;
 
 mod file;
+mod gates;
+
+pub use gates::*;
 
 /// Partitions of the embeddings: the unit of reuse, of memory and of sharing out work.
 pub const DEFAULT_PARTITIONS: u32 = 8;
@@ -22,14 +25,6 @@ pub const DEFAULT_PARTITIONS: u32 = 8;
 pub const DEFAULT_PART_ROWS: usize = 8_192;
 /// Pictures in one encoder batch.
 pub const DEFAULT_IMAGE_BATCH: usize = 32;
-/// Share of rejected rows above which nothing is published.
-pub const DEFAULT_MAX_REJECTED_SHARE: f64 = 0.05;
-/// Items below which nothing is published: an empty catalog is a broken feed.
-pub const DEFAULT_MIN_ITEMS: u64 = 1;
-/// Recall@10 of the graph against exact search below which nothing is published.
-pub const DEFAULT_MIN_ANN_RECALL: f64 = 0.95;
-/// Item vectors that the recall gate samples.
-pub const DEFAULT_RECALL_SAMPLE: usize = 100;
 /// Neighbours per node of the graph (HNSW's M).
 pub const DEFAULT_CONNECTIVITY: usize = 16;
 /// Beam width when building the graph (HNSW's efConstruction).
@@ -62,6 +57,8 @@ pub struct IndexConfig {
     pub rank_fusion: RankFusionManifest,
     /// Gates.
     pub gates: GatesConfig,
+    /// Where metrics for Prometheus are written after each run.
+    pub metrics: Option<PathBuf>,
 }
 
 /// One modality's encoder.
@@ -103,40 +100,6 @@ pub struct GraphConfig {
     pub expansion_search: usize,
 }
 
-/// What must hold before a snapshot is published.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GatesConfig {
-    /// Default: [`DEFAULT_MAX_REJECTED_SHARE`].
-    pub max_rejected_share: f64,
-    /// Default: [`DEFAULT_MIN_ITEMS`].
-    pub min_items: u64,
-    /// Default: [`DEFAULT_MIN_ANN_RECALL`].
-    pub min_ann_recall: f64,
-    /// Default: [`DEFAULT_RECALL_SAMPLE`].
-    pub recall_sample: usize,
-    /// Queries that must find certain items.
-    pub golden_queries: Vec<GoldenQuery>,
-}
-
-/// A query that must find an item.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GoldenQuery {
-    /// The query's text.
-    pub text: String,
-    /// Id of the item that must be among the first `within` hits.
-    pub expect: String,
-    /// Default: 10.
-    #[serde(default = "GoldenQuery::default_within")]
-    pub within: usize,
-}
-
-impl GoldenQuery {
-    fn default_within() -> usize {
-        searcher::query::DEFAULT_LIMIT
-    }
-}
-
 /// Flags of the command line that take the place of keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
@@ -144,6 +107,8 @@ pub struct Overrides {
     pub store: Option<PathBuf>,
     /// Takes the place of `catalog.path`; relative to the working folder.
     pub catalog: Option<PathBuf>,
+    /// Takes the place of `metrics.path`; relative to the working folder.
+    pub metrics: Option<PathBuf>,
     /// `section.key=value` pairs, values in TOML's syntax or bare strings.
     pub set: Vec<(String, String)>,
 }

@@ -113,3 +113,35 @@ impl IndexError {
         move |source| IndexError::Io { path: path.to_owned(), source }
     }
 }
+
+/// A run that did not come to its end, with what its report says. Displayed as its error.
+#[derive(Debug)]
+pub struct RunFailure {
+    /// Why.
+    pub error: Box<IndexError>,
+    /// The report, which is also in the store if there is one.
+    pub report: Box<crate::report::FailureReport>,
+}
+
+impl std::fmt::Display for RunFailure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl std::error::Error for RunFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,54 +1,112 @@
-//! What a staged snapshot must keep to be published. Owns the measurements and their bounds; not the order of checks.
-//! Invariant: a gate's result is deterministic for one snapshot and configuration.
+//! What a staged snapshot must keep to be published. Owns which gates there are, their bounds and their words; not the
+//! order of checks (`verify.rs`) nor who may overrule them (`force.rs`). Invariant: a gate has the name of its key in
+//! `[gates]`, and its result is deterministic for one snapshot, parent and configuration.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use half::f16;
-use rayon::prelude::*;
 use schemas::manifest::{GateResult, Manifest};
-use schemas::map::MapOptions;
-use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
-use schemas::{MappedFile, Row};
-use searcher::embedding_fusion::EmbeddingFusion;
-use searcher::vector::Graph;
+use schemas::{SnapshotId, Store};
 use searcher::{Mode, Query, Searcher, TextPart};
 
 use crate::config::GatesConfig;
 use crate::error::IndexError;
 use crate::report::RunCounts;
 
-/// Neighbours compared by the recall gate.
-const RECALL_DEPTH: usize = 10;
-/// Slack for inner products that differ only by rounding to `f16`.
-const TIE_TOLERANCE: f32 = 1e-3;
-/// Seed of the recall gate's sample.
-const RECALL_SEED: u64 = 0x5eed_ca7a;
+mod changes;
+mod force;
+mod recall;
+
+pub use force::Force;
+
+/// What the gates are told beside the snapshot itself.
+#[derive(Clone, Copy, Debug)]
+pub struct GateInputs<'a> {
+    /// What the run counted.
+    pub counts: &'a RunCounts,
+    /// The snapshot that is current, to compare with; `None` before the first one.
+    pub parent: Option<&'a Parent>,
+    /// The bounds.
+    pub config: &'a GatesConfig,
+}
+
+/// The snapshot that would be replaced.
+#[derive(Debug)]
+pub struct Parent {
+    /// Its name.
+    pub id: SnapshotId,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+impl Parent {
+    /// Reads the current snapshot's manifest. A damaged one is nothing to compare with: the night that replaces it must
+    /// not be refused for it.
+    #[must_use]
+    pub fn read(store: &Store, current: Option<&SnapshotId>) -> Option<Parent> {
+        let id = current?.clone();
+        match Manifest::read(&store.snapshot_folder(&id)) {
+            Ok(manifest) => Some(Parent { id, manifest }),
+            Err(error) => {
+                tracing::warn!(
+                    snapshot = %id,
+                    error = &error as &dyn std::error::Error,
+                    "the current snapshot's manifest cannot be read; nothing is compared with it"
+                );
+                None
+            }
+        }
+    }
+}
 
 /// Measures all gates.
 ///
 /// # Errors
 /// When the snapshot cannot be searched.
 pub(crate) fn measure(
-    folder: &std::path::Path,
+    folder: &Path,
     manifest: &Manifest,
     searcher: &Searcher,
-    counts: &RunCounts,
-    config: &GatesConfig,
+    inputs: GateInputs<'_>,
 ) -> Result<BTreeMap<String, GateResult>, IndexError> {
+    let GateInputs { counts, parent, config } = inputs;
     let mut gates = BTreeMap::new();
-    gates.insert("min_items".to_owned(), at_least(manifest.item_count as f64, config.min_items as f64, "items"));
-    gates.insert("max_rejected_share".to_owned(), rejected_share(counts, config));
-    if let Some(recall) = ann_recall(folder, manifest, config)? {
-        gates.insert("min_ann_recall".to_owned(), recall);
+    let mut add = |name: &str, gate: Option<GateResult>| gates.extend(gate.map(|gate| (name.to_owned(), gate)));
+    add("min_items", Some(min_items(manifest, config)));
+    add("max_rejected_share", Some(rejected_share(counts, config)));
+    add("max_missing_images", changes::missing_images(counts, config.max_missing_images));
+    if let Some(parent) = parent {
+        add("max_item_drop", changes::item_drop(manifest, parent, config.max_item_drop));
+        add("max_item_growth", changes::item_growth(manifest, parent, config.max_item_growth));
+        let rise = changes::missing_images_rise(manifest, parent, config.max_missing_images_rise);
+        add("max_missing_images_rise", rise);
     }
+    add("min_ann_recall", recall::ann_recall(folder, manifest, config)?);
     if !config.golden_queries.is_empty() {
-        gates.insert("golden_queries".to_owned(), golden_queries(searcher, config)?);
+        add("golden_queries", Some(golden_queries(searcher, config)?));
     }
     Ok(gates)
 }
 
-fn at_least(value: f64, bound: f64, what: &str) -> GateResult {
-    GateResult { value, bound, passed: value >= bound, message: format!("{value} {what}, at least {bound} wanted") }
+/// How to go on after gates refused, for the log and the summary; `None` when none did.
+#[must_use]
+pub fn advice(gates: &BTreeMap<String, GateResult>) -> Option<String> {
+    let keys: Vec<String> =
+        gates.iter().filter(|(_, gate)| !gate.passed).map(|(name, _)| format!("`gates.{name}`")).collect();
+    let keys = match keys.as_slice() {
+        [] => return None,
+        [key] => key.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    };
+    Some(format!(
+        "mend the catalog; or set {keys} in the configuration; or publish this once with `indexer run --force REASON`, \
+         which is recorded"
+    ))
+}
+
+fn min_items(manifest: &Manifest, config: &GatesConfig) -> GateResult {
+    let (value, bound) = (manifest.item_count as f64, config.min_items as f64);
+    GateResult { value, bound, passed: value >= bound, message: format!("{value} items, at least {bound} wanted") }
 }
 
 fn rejected_share(counts: &RunCounts, config: &GatesConfig) -> GateResult {
@@ -83,131 +141,20 @@ fn golden_queries(searcher: &Searcher, config: &GatesConfig) -> Result<GateResul
     Ok(GateResult { value, bound: total as f64, passed: failed.is_empty(), message })
 }
 
-/// Recall@10 of the graph against an exact scan of the item vectors, on a seeded sample of items as queries, each
-/// item itself left out. A found vector counts when its inner product reaches the exact tenth's: among duplicates
-/// it does not matter which are found.
-fn ann_recall(
-    folder: &std::path::Path,
-    manifest: &Manifest,
-    config: &GatesConfig,
-) -> Result<Option<GateResult>, IndexError> {
-    let Some(vector) = manifest.vector.as_ref().filter(|vector| vector.vector_count > 1) else { return Ok(None) };
-    let columns: Vec<ModalityColumn> = manifest
-        .modalities
-        .iter()
-        .map(|one| ModalityColumn { modality: one.modality, dimension: one.encoder.dimension })
-        .collect();
-    let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
-    let fusion = EmbeddingFusion::new(vector.embedding_fusion, &manifest.modalities)
-        .map_err(|reason| IndexError::Inconsistent { reason })?;
-    let graph = Graph::open(folder, manifest, vector, MapOptions::default())?;
-    let rows = Row::try_from(modalities.row_count()).map_err(|_| IndexError::Inconsistent {
-        reason: format!("{} rows do not fit row numbers", modalities.row_count()),
-    })?;
-    let item_vector = |row: Row| -> Result<Option<Vec<f32>>, IndexError> {
-        let mut embeddings: Vec<Option<&[f16]>> = Vec::new();
-        for column in 0..columns.len() {
-            embeddings.push(modalities.embedding(column, row)?);
-        }
-        Ok(fusion.item_vector(&embeddings).map(|vector| vector.iter().map(|value| value.to_f32()).collect()))
-    };
-    let mut sample: Vec<(Row, Vec<f32>)> = Vec::new();
-    for row in sample_rows(rows, config.recall_sample) {
-        sample.extend(item_vector(row)?.map(|vector| (row, vector)));
-    }
-    let exact = exact_neighbours(rows, &sample, &item_vector)?;
-    let (mut found, mut wanted) = (0_usize, 0_usize);
-    for ((row, query), exact) in sample.iter().zip(&exact) {
-        let Some(bound) = exact.last() else { continue };
-        let nearest = graph.nearest(query, None, RECALL_DEPTH + 1)?;
-        let good = nearest.iter().filter(|(other, product)| other != row && *product >= bound - TIE_TOLERANCE);
-        found += good.take(exact.len()).count();
-        wanted += exact.len();
-    }
-    let value = if wanted == 0 { 1.0 } else { found as f64 / wanted as f64 };
-    let bound = config.min_ann_recall;
-    let message = format!(
-        "recall@{RECALL_DEPTH} {value:.4} against exact search over {} sampled items, at least {bound} wanted; raise \
-         `vector.expansion_search` or `vector.connectivity` when it falls short",
-        sample.len()
-    );
-    Ok(Some(GateResult { value, bound, passed: value >= bound, message }))
-}
-
-/// The best inner products with each sampled vector over all rows but its own, best first.
-fn exact_neighbours(
-    rows: Row,
-    sample: &[(Row, Vec<f32>)],
-    item_vector: &(impl Fn(Row) -> Result<Option<Vec<f32>>, IndexError> + Sync),
-) -> Result<Vec<Vec<f32>>, IndexError> {
-    const BLOCK: Row = 4096;
-    let blocks = 0..rows.div_ceil(BLOCK);
-    let merge = |mut left: Vec<Vec<f32>>, right: Vec<Vec<f32>>| {
-        for (left, right) in left.iter_mut().zip(right) {
-            left.extend(right);
-            left.sort_unstable_by(|a, b| b.total_cmp(a));
-            left.truncate(RECALL_DEPTH);
-        }
-        left
-    };
-    blocks
-        .into_par_iter()
-        .map(|block| {
-            let mut best = vec![Vec::new(); sample.len()];
-            for row in block * BLOCK..((block + 1) * BLOCK).min(rows) {
-                let Some(vector) = item_vector(row)? else { continue };
-                for ((own, query), best) in sample.iter().zip(&mut best) {
-                    if *own != row {
-                        let product: f32 = query.iter().zip(&vector).map(|(query, value)| query * value).sum();
-                        best.push(product);
-                    }
-                }
-            }
-            Ok(merge(vec![Vec::new(); sample.len()], best))
-        })
-        .try_reduce(|| vec![Vec::new(); sample.len()], |left, right| Ok(merge(left, right)))
-}
-
-/// Up to `count` different rows, the same for the same arguments (SplitMix64, Steele, Lea, Flood 2014).
-fn sample_rows(rows: Row, count: usize) -> Vec<Row> {
-    if count >= rows as usize {
-        return (0..rows).collect();
-    }
-    let mut state = RECALL_SEED;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    let mut chosen = std::collections::BTreeSet::new();
-    while chosen.len() < count {
-        // The remainder is below a row number.
-        chosen.insert((next() % u64::from(rows)) as Row);
-    }
-    chosen.into_iter().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_is_seeded_and_has_no_row_twice() {
-        let sample = sample_rows(10_000, 100);
-        assert_eq!(sample.len(), 100);
-        assert_eq!(sample, sample_rows(10_000, 100));
-        assert!(sample.windows(2).all(|pair| pair[0] < pair[1] && pair[1] < 10_000));
-        assert_eq!(sample_rows(3, 100), [0, 1, 2]);
-    }
-
-    #[test]
-    fn exact_neighbours_leave_the_item_itself_out() -> Result<(), IndexError> {
-        let vectors = [vec![1.0, 0.0], vec![0.0, 1.0], vec![0.6, 0.8]];
-        let sample = vec![(0, vectors[0].clone())];
-        let best = exact_neighbours(3, &sample, &|row| Ok(Some(vectors[row as usize].clone())))?;
-        assert_eq!(best, [vec![0.6, 0.0]]);
-        Ok(())
+    fn the_advice_names_the_keys_of_the_gates_that_refused() {
+        let gate = |passed| GateResult { value: 0.0, bound: 0.0, passed, message: String::new() };
+        let gates = |results: &[(&str, bool)]| {
+            results.iter().map(|(name, passed)| ((*name).to_owned(), gate(*passed))).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(advice(&gates(&[("min_items", true)])), None);
+        let one = advice(&gates(&[("min_items", false), ("max_item_drop", true)])).unwrap();
+        assert!(one.contains("or set `gates.min_items` in"), "{one}");
+        let three = advice(&gates(&[("a", false), ("b", false), ("c", false)])).unwrap();
+        assert!(three.contains("`gates.a`, `gates.b` and `gates.c`") && three.contains("--force"), "{three}");
     }
 }

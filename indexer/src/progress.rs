@@ -8,7 +8,12 @@ use crate::error::IndexError;
 
 /// Listens to a run's progress. All methods have empty defaults.
 pub trait Progress: Send + Sync {
-    /// A stage begins; `total` counts its steps where known.
+    /// A stage of the run begins, whether or not it has steps to tell of.
+    fn enter(&self, stage: &'static str) {
+        let _ = stage;
+    }
+
+    /// Steps of a stage begin; `total` counts them where known.
     fn begin(&self, stage: &'static str, total: Option<u64>) {
         let _ = (stage, total);
     }

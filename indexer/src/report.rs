@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
 
 use schemas::Modality;
-use schemas::manifest::GateResult;
+use schemas::manifest::{GateResult, Overruled};
 use schemas::rejects::{Rejection, RejectsWriter};
 
 use crate::error::IndexError;
 use crate::reuse::EncodeReason;
 
+mod failure;
 mod pipeline;
 
+pub use failure::{FailureReport, RunMarker};
 pub use pipeline::{ModalityWork, PipelineReport, StageSeconds};
 
 /// Counts of a run, and the file of its rejects.
@@ -27,6 +28,8 @@ pub struct RunCounts {
     pub rejected: u64,
     /// Rows and modalities left out, by kind of reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Pictures that the catalog names and that could not be used.
+    pub pictures_left_out: u64,
     /// Per modality.
     pub modalities: BTreeMap<Modality, ModalityCounts>,
     /// `None` where rejects are only counted.
@@ -79,6 +82,7 @@ impl RunCounts {
             items: 0,
             rejected: 0,
             reasons: BTreeMap::new(),
+            pictures_left_out: 0,
             modalities: modalities.iter().map(|modality| (*modality, ModalityCounts::default())).collect(),
             rejects: None,
         }
@@ -91,6 +95,8 @@ impl RunCounts {
     pub fn reject(&mut self, rejection: &Rejection) -> Result<(), IndexError> {
         if rejection.reason.rejects_row() {
             self.rejected += 1;
+        } else {
+            self.pictures_left_out += 1;
         }
         *self.reasons.entry(rejection.reason.kind().to_owned()).or_default() += 1;
         if let Some(rejects) = &mut self.rejects {
@@ -140,7 +146,7 @@ impl RunCounts {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
     /// The snapshot is the current one.
@@ -152,6 +158,45 @@ pub enum RunOutcome {
     Refused,
     /// The embeddings of some partitions are there; a run of everything publishes them.
     Encoded,
+    /// An error ended it.
+    Failed,
+    /// A signal ended it.
+    Stopped,
+    /// It has not ended; or it was killed, when no writer holds the store.
+    Running,
+}
+
+impl RunOutcome {
+    /// All of them.
+    pub const ALL: [RunOutcome; 7] = [
+        RunOutcome::Published,
+        RunOutcome::Unchanged,
+        RunOutcome::Refused,
+        RunOutcome::Encoded,
+        RunOutcome::Failed,
+        RunOutcome::Stopped,
+        RunOutcome::Running,
+    ];
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RunOutcome::Published => "published",
+            RunOutcome::Unchanged => "unchanged",
+            RunOutcome::Refused => "refused",
+            RunOutcome::Encoded => "encoded",
+            RunOutcome::Failed => "failed",
+            RunOutcome::Stopped => "stopped",
+            RunOutcome::Running => "running",
+        }
+    }
+
+    /// Whether the current snapshot is what the catalog was at the run's start.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        matches!(self, RunOutcome::Published | RunOutcome::Unchanged)
+    }
 }
 
 /// The report of a run, as its JSON.
@@ -163,6 +208,8 @@ pub struct RunReport {
     pub tool_version: String,
     /// Start, RFC 3339, UTC.
     pub started: String,
+    /// End, RFC 3339, UTC.
+    pub finished: String,
     /// The share of the partitions that was encoded, as `2/3`; not there for a run of everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<String>,
@@ -188,8 +235,11 @@ pub struct RunReport {
     pub kept: BTreeMap<String, u64>,
     /// Items without the modality, by modality.
     pub absent: BTreeMap<String, u64>,
-    /// Results of the gates.
+    /// Results of the gates; of a night without changes those of the snapshot that stays.
     pub gates: BTreeMap<String, GateResult>,
+    /// Gates that refused and that this run overruled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overruled: Option<Overruled>,
     /// Seconds by stage, and `total`.
     pub seconds: BTreeMap<String, f64>,
     /// How the seconds of encoding were spent.
@@ -205,35 +255,14 @@ impl RunReport {
     }
 }
 
-/// Measures the seconds of stages one after the other.
-#[derive(Debug)]
-pub struct StageClock {
-    start: Instant,
-    stage: Instant,
-    seconds: BTreeMap<String, f64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl StageClock {
-    /// Starts the first stage.
-    #[must_use]
-    pub fn start() -> StageClock {
-        let now = Instant::now();
-        StageClock { start: now, stage: now, seconds: BTreeMap::new() }
-    }
-
-    /// Ends the running stage under its name and starts the next.
-    pub fn end_stage(&mut self, stage: &str) {
-        let seconds = self.stage.elapsed().as_secs_f64();
-        tracing::info!(stage, seconds = (seconds * 1000.0).round() / 1000.0, "stage done");
-        self.seconds.insert(stage.to_owned(), seconds);
-        self.stage = Instant::now();
-    }
-
-    /// The seconds so far, with `total`.
-    #[must_use]
-    pub fn seconds(&self) -> BTreeMap<String, f64> {
-        let mut seconds = self.seconds.clone();
-        seconds.insert("total".to_owned(), self.start.elapsed().as_secs_f64());
-        seconds
+    #[test]
+    fn outcomes_are_written_as_they_are_named() {
+        for outcome in RunOutcome::ALL {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
     }
 }

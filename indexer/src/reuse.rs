@@ -55,7 +55,7 @@ pub enum Decision {
 }
 
 /// An item's row among the earlier ones of its partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EarlierRow(u32);
 
 /// What is known of one modality of a row: the content's hash, and whether there is an embedding of it.
@@ -67,6 +67,9 @@ pub struct EarlierEmbeddings {
     parts: Vec<EarlierPart>,
     /// By the hash of the id.
     rows: HashMap<[u8; 16], EarlierRow>,
+    /// The row of an earlier part, by the row with the same id that takes its place: a night that a gate refused may have
+    /// lost a picture or a text that comes back.
+    superseded: HashMap<EarlierRow, EarlierRow>,
     /// Part and row in its file, by [`EarlierRow`].
     places: Vec<(u32, u32)>,
     /// By modality and [`EarlierRow`].
@@ -163,7 +166,10 @@ impl EarlierEmbeddings {
                             column.is_some_and(|column| absent[column].as_ref().is_some_and(|rows| rows[row]));
                         states.push((hash, hash.is_some() && !is_absent));
                     }
-                    self.rows.insert(key(id), EarlierRow(self.places.len() as u32));
+                    let place = EarlierRow(self.places.len() as u32);
+                    if let Some(before) = self.rows.insert(key(id), place) {
+                        self.superseded.insert(place, before);
+                    }
                     self.places.push((part, row as u32));
                 } else {
                     all_wanted = false;
@@ -197,7 +203,8 @@ impl EarlierEmbeddings {
         self.states[modality][row.0 as usize]
     }
 
-    /// What to do for the modality of that number whose content has that hash.
+    /// What to do for the modality of that number whose content has that hash. An embedding of the content that only a
+    /// superseded row has is as good; why something is encoded follows from the newest row.
     #[must_use]
     pub fn decide(&self, row: Option<EarlierRow>, modality: usize, hash: ContentHash) -> Decision {
         let Some(row) = row else { return Decision::Encode(EncodeReason::NewItem) };
@@ -205,12 +212,24 @@ impl EarlierEmbeddings {
         if part.lost {
             return Decision::Encode(EncodeReason::NewItem);
         }
+        if let Some(row) = self.with_embedding(row, modality, hash) {
+            return Decision::Keep(row);
+        }
         match self.state(row, modality) {
             (Some(found), _) if found != hash => Decision::Encode(EncodeReason::ContentChanged),
             (Some(_), _) if !part.same_encoder[modality] => Decision::Encode(EncodeReason::EncoderChanged),
-            (Some(_), true) => Decision::Keep(row),
             (Some(_) | None, _) => Decision::Encode(EncodeReason::NewModality),
         }
+    }
+
+    /// The newest of an item's rows that has an embedding of just this content by the configured encoder.
+    fn with_embedding(&self, newest: EarlierRow, modality: usize, hash: ContentHash) -> Option<EarlierRow> {
+        let rows = std::iter::successors(Some(newest), |row| self.superseded.get(row).copied());
+        let mut rows = rows.filter(|row| self.state(*row, modality) == (Some(hash), true));
+        rows.find(|row| {
+            let part = &self.parts[self.places[row.0 as usize].0 as usize];
+            !part.lost && part.same_encoder[modality]
+        })
     }
 
     /// The part in `folder` that consists of exactly these rows in this order, with these contents, made by the

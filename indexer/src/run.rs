@@ -15,13 +15,15 @@ use crate::build::{self, BuildContext};
 use crate::config::IndexConfig;
 use crate::encode::{self, EncodeContext, EncodedCatalog};
 use crate::encoder_set::{EncoderSet, devices};
-use crate::error::IndexError;
+use crate::error::{IndexError, RunFailure};
+use crate::gates::{Force, GateInputs, Parent};
+use crate::journal::Journal;
 use crate::partitions::{ChosenPartitions, PartitionShare};
 use crate::pictures::PictureReader;
 use crate::progress::{Progress, StopSignal};
 use crate::publish;
 use crate::read;
-use crate::report::{RunCounts, RunOutcome, RunReport, StageClock};
+use crate::report::{RunCounts, RunOutcome, RunReport};
 use crate::spool::SpoolWriter;
 use crate::unchanged;
 use crate::verify::{self, Verdict};
@@ -34,50 +36,62 @@ pub struct RunContext<'a> {
     pub stop: StopSignal,
     /// Whether to build and publish even if the current snapshot was made from just the same.
     pub rebuild: bool,
+    /// Whether to publish even if gates refuse, and in whose name.
+    pub force: Option<Force>,
 }
 
 /// Runs one night: catalog → embeddings → staged → verified → published. A night that would build the current snapshot
-/// again checks every byte of it and leaves it current. The report is also written to the store's `reports/`.
+/// again checks every byte of it and leaves it current. The report is also written to the store's `reports/`, whatever the
+/// outcome.
 ///
 /// # Errors
 /// When the night could not be finished. A refused gate is no error: the report's outcome says so.
-pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, IndexError> {
-    let mut clock = StageClock::start();
+pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, RunFailure> {
+    let mut journal = Journal::begin(context.progress, None);
+    let ended = run_night(config, context, &mut journal);
+    journal.close(ended)
+}
+
+fn run_night(
+    config: &IndexConfig,
+    context: &RunContext<'_>,
+    journal: &mut Journal<'_>,
+) -> Result<RunReport, IndexError> {
     let (progress, stop) = (context.progress, &context.stop);
     let store = Store::open_or_create(&config.store)?;
+    journal.in_store(&store);
     let lock = store.lock()?;
     recover(&store, &lock)?;
     let parent = store.current()?;
     unchanged::refuse_newer(&store, parent.as_ref())?;
     let started = Start::after(store.snapshots()?.last());
+    journal.holds_lock(&store, (&started.rfc3339, &started.compact), parent.as_ref())?;
     let staging = Staging::create(store.staging_folder())?;
-    let files = ReportFiles::new(&store, &started, None);
-    let mut counts = files.start_counts(config)?;
+    let mut counts = start_counts(journal, config)?;
 
     let chosen = ChosenPartitions::all(config.encode.partitions);
-    let (encoded, encoders) = read_and_encode(config, &chosen, &store, &staging, &mut counts, &mut clock, context)?;
+    let (encoded, encoders) = read_and_encode(config, &chosen, &store, &staging, &mut counts, journal, context)?;
     encoders.copy_to(&store.encoders_folder())?;
-    clock.end_stage("encode");
 
     let inputs = unchanged::digest(config, &encoders, &encoded, &counts);
     if let Some(current) = parent.as_ref().filter(|_| !context.rebuild)
-        && unchanged::is_current(&store, current, &inputs, &counts)
+        && let Some(manifest) = unchanged::made_from_this(&store, current, &inputs, &counts)
     {
-        tidy(encoded.settle());
-        clock.end_stage("verify");
-        tidy(staging.remove());
-        return files.write(RunReport {
-            outcome: RunOutcome::Unchanged,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: started.rfc3339,
-            snapshot: Some(current.to_string()),
-            parent: Some(current.to_string()),
-            seconds: clock.seconds(),
-            pipeline: encoded.pipeline,
-            ..counts.finish()?
-        });
+        journal.stage("verify");
+        if unchanged::is_whole(&store, current) {
+            tidy(encoded.settle());
+            tidy(staging.remove());
+            return Ok(RunReport {
+                outcome: RunOutcome::Unchanged,
+                snapshot: Some(current.to_string()),
+                gates: manifest.gates,
+                pipeline: encoded.pipeline,
+                ..counts.finish()?
+            });
+        }
     }
 
+    journal.stage("build");
     let folder = staging.folder.join("snapshot");
     let (started_text, parent_id) = (started.rfc3339.as_str(), parent.as_ref());
     let build = BuildContext {
@@ -91,41 +105,28 @@ pub fn run(config: &IndexConfig, context: &RunContext<'_>) -> Result<RunReport, 
         stop,
     };
     let staged = build::build(&encoded, &counts, &build)?;
-    clock.end_stage("build");
 
+    journal.stage("verify");
     progress.begin("verify", None);
-    let verdict = verify::verify(staged, &store.encoders_folder(), &counts, &config.gates)?;
+    let compared = Parent::read(&store, parent.as_ref());
+    let gate_inputs = GateInputs { counts: &counts, parent: compared.as_ref(), config: &config.gates };
+    let verdict = verify::verify(staged, &store.encoders_folder(), gate_inputs, context.force.as_ref())?;
     progress.end();
-    clock.end_stage("verify");
 
+    journal.stage("publish");
     stop.check()?;
     let counted = counts.finish()?;
-    let (outcome, snapshot, gates) = match verdict {
+    let (outcome, snapshot, gates, overruled) = match verdict {
         Verdict::Verified(verified) => {
-            let gates = verified.manifest().gates.clone();
+            let (gates, overruled) = (verified.manifest().gates.clone(), verified.manifest().overruled.clone());
             let snapshot = publish::publish(verified, &store, &lock, &started.compact)?;
             tidy(encoded.settle());
-            (RunOutcome::Published, Some(snapshot), gates)
+            (RunOutcome::Published, Some(snapshot.to_string()), gates, overruled)
         }
-        Verdict::Refused(gates) => (RunOutcome::Refused, None, gates),
+        Verdict::Refused(gates) => (RunOutcome::Refused, None, gates, None),
     };
-    clock.end_stage("publish");
     tidy(staging.remove());
-    let report = RunReport {
-        outcome,
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: started.rfc3339,
-        snapshot: snapshot.as_ref().map(ToString::to_string),
-        parent: parent.map(|parent| parent.to_string()),
-        gates,
-        seconds: clock.seconds(),
-        pipeline: encoded.pipeline,
-        ..counted
-    };
-    files.write(report).map_err(|error| match snapshot {
-        Some(snapshot) => IndexError::AfterPublish { snapshot, source: Box::new(error) },
-        None => error,
-    })
+    Ok(RunReport { outcome, snapshot, gates, overruled, pipeline: encoded.pipeline, ..counted })
 }
 
 /// Encodes one share of the partitions and publishes nothing: several such runs, on different shares, may work on one
@@ -138,31 +139,36 @@ pub fn run_partitions(
     config: &IndexConfig,
     share: PartitionShare,
     context: &RunContext<'_>,
+) -> Result<RunReport, RunFailure> {
+    let mut journal = Journal::begin(context.progress, Some(share));
+    let ended = run_share(config, share, context, &mut journal);
+    journal.close(ended)
+}
+
+fn run_share(
+    config: &IndexConfig,
+    share: PartitionShare,
+    context: &RunContext<'_>,
+    journal: &mut Journal<'_>,
 ) -> Result<RunReport, IndexError> {
-    let mut clock = StageClock::start();
     let chosen = ChosenPartitions::of(share, config.encode.partitions)?;
     let store = Store::open_or_create(&config.store)?;
+    journal.in_store(&store);
     let _lock = store.lock_partitions(&chosen.list())?;
     let parent = store.current()?;
     let started = Start::after(store.snapshots()?.last());
+    journal.holds_lock(&store, (&started.rfc3339, &started.compact), parent.as_ref())?;
     let staging = Staging::create(store.staging_folder().join(share.file_name()))?;
-    let files = ReportFiles::new(&store, &started, Some(share));
-    let mut counts = files.start_counts(config)?;
+    let mut counts = start_counts(journal, config)?;
 
-    let (encoded, _) = read_and_encode(config, &chosen, &store, &staging, &mut counts, &mut clock, context)?;
-    clock.end_stage("encode");
+    let (encoded, _) = read_and_encode(config, &chosen, &store, &staging, &mut counts, journal, context)?;
     staging.remove()?;
-    let report = RunReport {
-        outcome: RunOutcome::Encoded,
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: started.rfc3339,
-        partition: Some(share.to_string()),
-        parent: parent.map(|parent| parent.to_string()),
-        seconds: clock.seconds(),
-        pipeline: encoded.pipeline,
-        ..counts.finish()?
-    };
-    files.write(report)
+    Ok(RunReport { outcome: RunOutcome::Encoded, pipeline: encoded.pipeline, ..counts.finish()? })
+}
+
+fn start_counts(journal: &Journal<'_>, config: &IndexConfig) -> Result<RunCounts, IndexError> {
+    let modalities: Vec<_> = config.encoders.iter().map(|encoder| encoder.modality).collect();
+    RunCounts::start(&journal.rejects_file()?, &modalities)
 }
 
 /// The stages that both kinds of run have: the chosen partitions' rows into the spool, and their embeddings into parts.
@@ -172,19 +178,19 @@ fn read_and_encode(
     store: &Store,
     staging: &Staging,
     counts: &mut RunCounts,
-    clock: &mut StageClock,
+    journal: &mut Journal<'_>,
     context: &RunContext<'_>,
 ) -> Result<(EncodedCatalog, EncoderSet), IndexError> {
     let (progress, stop) = (context.progress, &context.stop);
     let catalog = Catalog::open(&config.catalog)?;
     let pictures = PictureReader::new(catalog.folder(), config.encode.image_limits)?;
     let encoders = EncoderSet::load(&config.encoders, &devices(config.encode.device)?)?;
-    clock.end_stage("open");
 
+    journal.stage("read");
     let spool = SpoolWriter::create(&staging.folder.join("spool"), chosen.partitions())?;
     let spool = read::read(&catalog, spool, chosen, counts, progress, stop)?;
-    clock.end_stage("read");
 
+    journal.stage("encode");
     let encode = EncodeContext { config: &config.encode, encoders: &encoders, pictures: &pictures, progress, stop };
     let encoded = encode::encode(spool, &chosen.list(), store, &encode, counts)?;
     Ok((encoded, encoders))
@@ -206,39 +212,6 @@ fn recover(store: &Store, lock: &StoreLock) -> Result<(), IndexError> {
 fn tidy(result: Result<(), IndexError>) {
     if let Err(error) = result {
         tracing::warn!(error = &error as &dyn std::error::Error, "left for the next run to remove");
-    }
-}
-
-/// Where a run's report and its rejects go, below the store's `reports/`.
-struct ReportFiles {
-    report: PathBuf,
-    rejects: PathBuf,
-}
-
-impl ReportFiles {
-    /// Runs of different shares may start in the same second: the share is in the name.
-    fn new(store: &Store, started: &Start, share: Option<PartitionShare>) -> ReportFiles {
-        let name = match share {
-            Some(share) => format!("{}.{}", started.compact, share.file_name()),
-            None => started.compact.clone(),
-        };
-        let folder = store.reports_folder();
-        ReportFiles {
-            report: folder.join(format!("{name}.json")),
-            rejects: folder.join(format!("{name}.rejects.parquet")),
-        }
-    }
-
-    fn start_counts(&self, config: &IndexConfig) -> Result<RunCounts, IndexError> {
-        let modalities: Vec<_> = config.encoders.iter().map(|encoder| encoder.modality).collect();
-        RunCounts::start(&self.rejects, &modalities)
-    }
-
-    /// Writes the report and gives it, with the name of the rejects' file.
-    fn write(&self, report: RunReport) -> Result<RunReport, IndexError> {
-        let report = RunReport { rejects_file: self.rejects.display().to_string(), ..report };
-        schemas::durable::write_durably(&self.report, report.to_json().as_bytes())?;
-        Ok(report)
     }
 }
 

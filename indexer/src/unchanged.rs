@@ -46,15 +46,17 @@ pub fn refuse_newer(store: &Store, current: Option<&SnapshotId>) -> Result<(), I
     }
 }
 
-/// Whether nothing was encoded and the current snapshot was made from just this, and is whole: every byte is checked.
+/// Whether nothing was encoded and the current snapshot's manifest says that it was made from just this; gives it.
 #[must_use]
-pub fn is_current(store: &Store, current: &SnapshotId, digest: &str, counts: &RunCounts) -> bool {
+pub fn made_from_this(store: &Store, current: &SnapshotId, digest: &str, counts: &RunCounts) -> Option<Manifest> {
     let encoded: u64 = counts.modalities.values().map(ModalityCounts::encoded).sum();
-    let made_from_this = Manifest::read(&store.snapshot_folder(current))
-        .is_ok_and(|manifest| manifest.inputs.as_deref() == Some(digest));
-    if encoded > 0 || !made_from_this {
-        return false;
-    }
+    let manifest = Manifest::read(&store.snapshot_folder(current)).ok()?;
+    (encoded == 0 && manifest.inputs.as_deref() == Some(digest)).then_some(manifest)
+}
+
+/// Whether the current snapshot is whole: every byte is checked.
+#[must_use]
+pub fn is_whole(store: &Store, current: &SnapshotId) -> bool {
     match upkeep::verify(store, current) {
         Ok(_) => true,
         Err(error) => {

@@ -1,5 +1,6 @@
-//! Upkeep of a store beside the nightly run: status, verification, rollback, pruning. Owns what each may change; not the
-//! formats. Invariant: none of them touches a snapshot's files, and the published snapshot is never removed.
+//! Upkeep of a store beside the nightly run: verification, rollback, pruning. Owns what each may change; not the
+//! formats, nor looking without changing (`status.rs`). Invariant: none of them touches a snapshot's files, and the
+//! published snapshot is never removed.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,71 +17,6 @@ use crate::verify::{check_files, check_items};
 
 /// Snapshots that `prune` leaves when no number is given.
 pub const DEFAULT_KEEP: usize = 3;
-
-/// A store at a glance.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct StoreStatus {
-    /// The published snapshot.
-    pub current: Option<String>,
-    /// All snapshots, oldest first.
-    pub snapshots: Vec<SnapshotStatus>,
-}
-
-/// A snapshot at a glance.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct SnapshotStatus {
-    /// Name.
-    pub snapshot: String,
-    /// Whether it is the published one.
-    pub current: bool,
-    /// Start of the run that built it.
-    pub created: String,
-    /// Items.
-    pub items: u64,
-    /// Size of its files in bytes.
-    pub bytes: u64,
-    /// Encoded modalities, each with the name of its encoder.
-    pub encoders: Vec<(String, String)>,
-    /// Why it cannot be read, if it cannot.
-    pub error: Option<String>,
-}
-
-/// Lists a store's snapshots; reads manifests only.
-///
-/// # Errors
-/// When the store's folder cannot be read.
-pub fn status(store: &Store) -> Result<StoreStatus, IndexError> {
-    let current = store.current()?;
-    let mut snapshots = Vec::new();
-    for id in store.snapshots()? {
-        let is_current = current.as_ref() == Some(&id);
-        snapshots.push(match Manifest::read(&store.snapshot_folder(&id)) {
-            Ok(manifest) => SnapshotStatus {
-                snapshot: id.to_string(),
-                current: is_current,
-                created: manifest.created,
-                items: manifest.item_count,
-                bytes: manifest.files.values().map(|file| file.bytes).sum(),
-                encoders: manifest
-                    .modalities
-                    .iter()
-                    .map(|one| (one.modality.name().to_owned(), one.encoder.name.clone()))
-                    .collect(),
-                error: None,
-            },
-            Err(error) => SnapshotStatus {
-                snapshot: id.to_string(),
-                current: is_current,
-                created: String::new(),
-                items: 0,
-                bytes: 0,
-                encoders: Vec::new(),
-                error: Some(error.to_string()),
-            },
-        });
-    }
-    Ok(StoreStatus { current: current.map(|id| id.to_string()), snapshots })
-}
 
 /// Checks every byte of a snapshot and of the query encoders it names, and opens it as a reader would. Returns its manifest.
 ///

@@ -1,5 +1,6 @@
 //! Fourth stage: is the staged snapshot whole and good enough? Owns the checks and their order; the gates' measurements
-//! are in `gates.rs`. Invariant: a [`VerifiedSnapshot`] has passed every check and every gate.
+//! are in `gates.rs`. Invariant: a [`VerifiedSnapshot`] has passed every check, and every gate or its manifest says who
+//! overruled it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,8 @@ use schemas::{Manifest, MappedFile};
 use searcher::{OpenOptions, Searcher};
 
 use crate::build::{StagedSnapshot, write_manifest};
-use crate::config::GatesConfig;
 use crate::error::IndexError;
-use crate::gates;
-use crate::report::RunCounts;
+use crate::gates::{self, Force, GateInputs};
 
 /// A snapshot that may be published.
 #[derive(Debug)]
@@ -41,33 +40,48 @@ pub enum Verdict {
     Refused(BTreeMap<String, GateResult>),
 }
 
-/// Checks a staged snapshot with the code that will serve it, and writes the gates' results into its manifest.
+/// Checks a staged snapshot with the code that will serve it, and writes the gates' results into its manifest. With `force`
+/// gates that refuse are overruled, and the manifest says by whom; nothing overrules the checks.
 ///
 /// # Errors
 /// When it is damaged or inconsistent; a refused gate is no error.
 pub fn verify(
     staged: StagedSnapshot,
     encoders_folder: &Path,
-    counts: &RunCounts,
-    config: &GatesConfig,
+    inputs: GateInputs<'_>,
+    force: Option<&Force>,
 ) -> Result<Verdict, IndexError> {
     let StagedSnapshot { folder, mut manifest } = staged;
     check_files(&folder, &manifest)?;
     let options = OpenOptions { encoders_folder: Some(encoders_folder.to_owned()), ..OpenOptions::default() };
     let searcher = Searcher::open(&folder, &options)?;
     check_items(&folder, &manifest)?;
-    let gates = gates::measure(&folder, &manifest, &searcher, counts, config)?;
+    let gates = gates::measure(&folder, &manifest, &searcher, inputs)?;
+    let overruled = force.and_then(|force| force.overrule(&gates));
     for (name, gate) in &gates {
-        if gate.passed {
-            tracing::info!(gate = name, "{}", gate.message);
-        } else {
-            tracing::error!(gate = name, "refused: {}", gate.message);
+        let GateResult { value, bound, passed, message } = gate;
+        match (passed, &overruled) {
+            (true, _) => tracing::info!(gate = name, value, bound, "passed: {message}"),
+            (false, Some(_)) => tracing::warn!(gate = name, value, bound, "overruled: {message}"),
+            (false, None) => tracing::error!(gate = name, value, bound, "refused: {message}"),
         }
     }
-    if gates.values().any(|gate| !gate.passed) {
-        return Ok(Verdict::Refused(gates));
+    match &overruled {
+        Some(overruled) => tracing::warn!(
+            by = overruled.by,
+            reason = overruled.reason,
+            gates = overruled.gates.join(", "),
+            "publishing although gates refused"
+        ),
+        None => {
+            if let Some(advice) = gates::advice(&gates) {
+                tracing::error!("nothing is published: {advice}");
+                return Ok(Verdict::Refused(gates));
+            }
+        }
     }
     manifest.gates = gates;
+    manifest.overruled = overruled;
     write_manifest(&folder, &manifest)?;
     Ok(Verdict::Verified(VerifiedSnapshot { folder, manifest }))
 }

@@ -17,6 +17,10 @@ use crate::map::open_regular;
 use crate::modality::Modality;
 use crate::snapshot_id::SnapshotId;
 
+mod gates;
+
+pub use gates::{GateResult, Overruled};
+
 /// Version of the snapshot format that this code writes.
 pub const FORMAT_VERSION: u32 = 1;
 /// File name of the manifest in a snapshot.
@@ -55,6 +59,9 @@ pub struct Manifest {
     pub rank_fusion: RankFusionManifest,
     /// Results of the gates, by gate name.
     pub gates: BTreeMap<String, GateResult>,
+    /// Gates that refused and were overruled; not there when all passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overruled: Option<Overruled>,
     /// Every other file of the snapshot, by path relative to it with `/`.
     pub files: BTreeMap<String, FileEntry>,
 }
@@ -162,19 +169,6 @@ pub struct RankFusionManifest {
     pub reciprocal_rank_constant: f32,
     /// Candidates taken from each retriever.
     pub depth: usize,
-}
-
-/// What a gate measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GateResult {
-    /// What was measured.
-    pub value: f64,
-    /// The bound it was held against.
-    pub bound: f64,
-    /// Whether it was kept.
-    pub passed: bool,
-    /// What was measured, in words.
-    pub message: String,
 }
 
 /// Size and checksum of a file.
@@ -329,6 +323,7 @@ mod tests {
                 depth: 1000,
             },
             gates: BTreeMap::from([("ann_recall".to_owned(), gate)]),
+            overruled: None,
             files: BTreeMap::from([(
                 "items.arrow".to_owned(),
                 FileEntry { bytes: 3, blake3: "c".repeat(64), tail: Some("d".repeat(64)) },
@@ -342,6 +337,20 @@ mod tests {
         manifest().write(folder.path())?;
         assert_eq!(Manifest::read(folder.path())?, manifest());
         assert_eq!(fs_err::read(folder.path().join(MANIFEST_FILE))?, manifest().to_bytes());
+        Ok(())
+    }
+
+    #[test]
+    fn overruled_gates_are_read_back_and_absent_where_all_passed() -> Outcome {
+        assert!(!String::from_utf8(manifest().to_bytes())?.contains("overruled"));
+        let overruled = Overruled {
+            gates: vec!["ann_recall".to_owned()],
+            by: "ana@indexer-7".to_owned(),
+            at: "2026-11-20T03:20:00Z".to_owned(),
+            reason: None,
+        };
+        let forced = Manifest { overruled: Some(overruled), ..manifest() };
+        assert_eq!(Manifest::from_bytes(Path::new(MANIFEST_FILE), &forced.to_bytes())?, forced);
         Ok(())
     }
 

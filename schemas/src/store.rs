@@ -29,7 +29,7 @@ mod locks;
 mod recovery;
 
 pub use hold::{SnapshotHold, SnapshotRemoval};
-pub use locks::{LOCKS_FOLDER, LayoutLock, PartitionsLock, StoreLock};
+pub use locks::{LOCKS_FOLDER, LayoutLock, PartitionsLock, StoreLock, host_name};
 pub use recovery::{PUBLISHING_FILE, Recovered};
 
 /// Name of the file that names the published snapshot.

@@ -237,6 +237,7 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
             depth: DEPTH,
         },
         gates: std::collections::BTreeMap::new(),
+        overruled: None,
         files: std::collections::BTreeMap::new(),
     }
 }

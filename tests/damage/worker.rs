@@ -106,9 +106,7 @@ fn walks(snapshot: &Path) -> Result<Vec<String>, SearchError> {
     let mut random = Random::new(3);
     let queries = (0..8).map(|_| (0..vector.dimension).map(|_| random.below(2001) as f32 / 1000.0 - 1.0).collect());
     let walk = |query: &[f32], rows| graph.nearest(query, rows, 64);
-    queries
-        .map(|query: Vec<f32>| Ok(format!("{:?} {:?}", walk(&query, None)?, walk(&query, Some(&kept))?)))
-        .collect()
+    queries.map(|query: Vec<f32>| Ok(format!("{:?} {:?}", walk(&query, None)?, walk(&query, Some(&kept))?))).collect()
 }
 
 /// What every query of a kind answers.

@@ -107,7 +107,12 @@ pub(crate) fn searcher<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Prog
 impl Program {
     fn new<'a>(program: &str, arguments: impl IntoIterator<Item = &'a str>) -> Program {
         let mut command = Command::new(program);
-        command.args(arguments).env_remove("CATALENS_STORE").env_remove("CATALENS_LOG").stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env_remove("CATALENS_STORE")
+            .env_remove("CATALENS_LOG")
+            .env_remove("CATALENS_LOG_FORMAT")
+            .stdin(Stdio::null());
         Program(command)
     }
 
@@ -118,6 +123,11 @@ impl Program {
 
     pub(crate) fn args(mut self, arguments: &[&str]) -> Program {
         self.0.args(arguments);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Program {
+        self.0.env(name, value);
         self
     }
 

@@ -24,6 +24,8 @@ pub(super) struct ConfigFile {
     rank_fusion: RankFusionSection,
     #[serde(default)]
     gates: GatesSection,
+    #[serde(default)]
+    metrics: MetricsSection,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -126,13 +128,8 @@ struct RankFusionSection {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GatesSection {
-    max_rejected_share: Option<f64>,
-    min_items: Option<u64>,
-    min_ann_recall: Option<f64>,
-    recall_sample: Option<usize>,
-    #[serde(default)]
-    golden_queries: Vec<GoldenQuery>,
+struct MetricsSection {
+    path: Option<PathBuf>,
 }
 
 /// Puts `value` at the dotted `key`.
@@ -171,7 +168,8 @@ impl ConfigFile {
             embedding_fusion: self.embedding_fusion.kind,
             graph: graph(&self.vector)?,
             rank_fusion: rank_fusion(&self.rank_fusion)?,
-            gates: gates(self.gates)?,
+            gates: self.gates.resolve()?,
+            metrics: overrides.metrics.clone().or_else(|| self.metrics.path.map(|path| folder.join(path))),
         })
     }
 }
@@ -356,25 +354,10 @@ fn rank_fusion(section: &RankFusionSection) -> Result<RankFusionManifest, IndexE
     })
 }
 
-fn gates(section: GatesSection) -> Result<GatesConfig, IndexError> {
-    Ok(GatesConfig {
-        max_rejected_share: share("gates.max_rejected_share", section.max_rejected_share, DEFAULT_MAX_REJECTED_SHARE)?,
-        min_items: section.min_items.unwrap_or(DEFAULT_MIN_ITEMS),
-        min_ann_recall: share("gates.min_ann_recall", section.min_ann_recall, DEFAULT_MIN_ANN_RECALL)?,
-        recall_sample: section.recall_sample.unwrap_or(DEFAULT_RECALL_SAMPLE),
-        golden_queries: section.golden_queries,
-    })
-}
-
-fn share(key: &str, given: Option<f64>, default: f64) -> Result<f64, IndexError> {
-    let share = given.unwrap_or(default);
-    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(value(key, "must be between 0 and 1")) }
-}
-
 fn at_least<N: PartialOrd + std::fmt::Display + Copy>(key: &str, number: N, least: N) -> Result<N, IndexError> {
     if number >= least { Ok(number) } else { Err(value(key, &format!("must be at least {least}"))) }
 }
 
-fn value(key: &str, reason: &str) -> IndexError {
+pub(super) fn value(key: &str, reason: &str) -> IndexError {
     IndexError::ConfigValue { key: key.to_owned(), reason: reason.to_owned() }
 }

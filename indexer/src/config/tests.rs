@@ -30,6 +30,8 @@ fn the_smallest_file_takes_every_default() -> Result<(), String> {
     assert_eq!(config.encoders, []);
     assert_eq!(config.encode.partitions, DEFAULT_PARTITIONS);
     assert_eq!(config.gates.min_ann_recall, DEFAULT_MIN_ANN_RECALL);
+    assert_eq!(config.gates.max_item_drop, DEFAULT_MAX_ITEM_DROP);
+    assert_eq!(config.metrics, None);
     assert_eq!(config.keyword.fields.len(), 2);
     Ok(())
 }
@@ -51,6 +53,7 @@ fn flags_take_the_place_of_keys() -> Result<(), String> {
     let overrides = Overrides {
         store: Some("here".into()),
         catalog: Some("other.csv".into()),
+        metrics: Some("catalens.prom".into()),
         set: vec![("encode.device".into(), "cpu".into()), ("gates.min_items".into(), "7".into())],
     };
     let config = parse_with(SMALLEST, &overrides)?;
@@ -58,6 +61,9 @@ fn flags_take_the_place_of_keys() -> Result<(), String> {
     assert_eq!(config.catalog.path, Path::new("other.csv"));
     assert_eq!(config.encode.device, DeviceChoice::Cpu);
     assert_eq!(config.gates.min_items, 7);
+    assert_eq!(config.metrics.as_deref(), Some(Path::new("catalens.prom")));
+    let metrics = parse(&format!("{SMALLEST}[metrics]\npath = 'catalens.prom'\n"))?.metrics;
+    assert_eq!(metrics.as_deref(), Some(Path::new("/shop/catalens.prom")));
     Ok(())
 }
 
@@ -78,6 +84,10 @@ fn what_does_not_fit_is_named() {
         ("[store]\npath = 's'\n[catalog]\n", "catalog.path"),
         ("[gates]\nmin_itmes = 3\n", "min_itmes"),
         ("[gates]\nmin_ann_recall = 1.5\n", "gates.min_ann_recall"),
+        ("[gates]\nmax_item_drop = -0.1\n", "gates.max_item_drop"),
+        ("[gates]\nmax_item_growth = inf\n", "gates.max_item_growth"),
+        ("[gates]\nmax_missing_images = nan\n", "gates.max_missing_images"),
+        ("[metrics]\nfile = 'x'\n", "file"),
         ("[encoders.video]\nmodel = 'm'\n", "encoders.video"),
         ("[encoders.title]\n", "encoders.title"),
         ("[encoders.title]\nmodel = 'm'\nrevision = 'r'\n", "encoders.title.revision"),

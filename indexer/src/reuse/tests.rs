@@ -95,6 +95,35 @@ fn a_part_stays_only_when_nothing_in_it_changed() -> Result<(), IndexError> {
 }
 
 #[test]
+fn what_a_newer_row_lost_is_kept_from_an_older_one() -> Result<(), IndexError> {
+    let (_folder, first, second) = folder()?;
+    write(&first, &["p1", "p2"])?;
+    // A night with another title and without the picture, which a gate refused.
+    let mut batch: EmbeddingsBatch = schema("a").empty_batch();
+    batch.ids.push("p2".to_owned());
+    batch.columns[0].push(Some(hash("another title")), Some(&[f16::ONE, f16::ONE]));
+    batch.columns[1].push(None, None);
+    let mut writer = EmbeddingsWriter::create(&second, &schema("a"))?;
+    writer.write(&batch)?;
+    writer.finish()?;
+    let mut earlier = EarlierEmbeddings::load(&[first.clone(), second], &schema("a"), |_| true)?;
+    let decide = |earlier: &EarlierEmbeddings, modality, content: &str| {
+        earlier.decide(earlier.row("p2"), modality, hash(content))
+    };
+    assert_eq!(decide(&earlier, 0, "another title"), Decision::Keep(EarlierRow(2)));
+    assert_eq!(decide(&earlier, 0, "P2"), Decision::Keep(EarlierRow(1)));
+    assert_eq!(decide(&earlier, 0, "third"), Decision::Encode(EncodeReason::ContentChanged));
+    assert_eq!(decide(&earlier, 1, "picture"), Decision::Keep(EarlierRow(1)));
+    assert_eq!(earlier.embeddings(1, &[(0, EarlierRow(1))]).values, [f16::ONE, f16::ONE]);
+    // The older part turns out to be gone: its rows must not be kept again.
+    fs_err::remove_file(&first).map_err(IndexError::io(&first))?;
+    let mut earlier = EarlierEmbeddings { loaded: LoadedParts::default(), ..earlier };
+    assert_eq!(earlier.embeddings(1, &[(0, EarlierRow(1))]).lost, [0]);
+    assert_eq!(decide(&earlier, 1, "picture"), Decision::Encode(EncodeReason::NewModality));
+    Ok(())
+}
+
+#[test]
 fn embeddings_are_read_when_they_are_asked_for_and_a_lost_part_is_encoded_again() -> Result<(), IndexError> {
     let (_folder, first, second) = folder()?;
     write(&first, &["t1", "t2", "t3"])?;

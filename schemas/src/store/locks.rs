@@ -8,6 +8,7 @@
 use std::fs::TryLockError;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err::{File, OpenOptions};
 use time::OffsetDateTime;
@@ -18,6 +19,9 @@ use crate::error::SchemaError;
 
 /// Name of the folder with a lock file for each partition.
 pub const LOCKS_FOLDER: &str = "locks";
+/// How often a lock is tried that may be looked at by others, and the pause between.
+const LOOKS: u32 = 5;
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes that are read of a lock file; what a holder writes is far shorter.
 const SMALL_FILE_BYTES: u64 = 1024;
 
@@ -50,7 +54,7 @@ impl Store {
     pub fn lock(&self) -> Result<StoreLock, SchemaError> {
         let path = self.folder.join(LOCK_FILE);
         let file = open(&path)?;
-        if !is_free(&path, file.try_lock())? {
+        if !is_free_soon(&path, || file.try_lock())? {
             let holder = match holder(&path) {
                 holder if holder.is_empty() => self.partition_holders()?,
                 holder => holder,
@@ -77,13 +81,40 @@ impl Store {
         for &partition in partitions {
             let path = self.partition_lock(partition)?;
             let file = open(&path)?;
-            if !is_free(&path, file.try_lock())? {
+            if !is_free_soon(&path, || file.try_lock())? {
                 let holder = known(&holder(&path)).to_owned();
                 return Err(SchemaError::PartitionLocked { path: self.folder.clone(), partition, holder });
             }
             files.push(write_holder(file));
         }
         Ok(PartitionsLock { _files: files })
+    }
+
+    /// Who writes to the store at this moment, as their lock files say: nobody, a run of everything or upkeep, or runs of
+    /// partitions. Looks at each lock by taking it for an instant, which those who want it wait out.
+    ///
+    /// # Errors
+    /// When a lock file is there and cannot be opened.
+    pub fn writers(&self) -> Result<Vec<String>, SchemaError> {
+        let mut paths = vec![self.folder.join(LOCK_FILE)];
+        if let Ok(entries) = fs_err::read_dir(self.folder.join(LOCKS_FOLDER)) {
+            let names = entries.filter_map(Result::ok).map(|entry| entry.path());
+            paths.extend(names.filter(|path| path.to_string_lossy().contains("partition=")));
+        }
+        let mut writers = Vec::new();
+        for path in paths {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(source) if source.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(SchemaError::Io { path, source }),
+            };
+            if !is_free(&path, file.try_lock_shared())? {
+                writers.push(known(&holder(&path)).to_owned());
+            }
+        }
+        writers.sort();
+        writers.dedup();
+        Ok(writers)
     }
 
     /// Waits for the right to decide on the number of partitions, for runs of partitions that start together.
@@ -142,6 +173,17 @@ fn is_free(path: &Path, locked: Result<(), TryLockError>) -> Result<bool, Schema
     }
 }
 
+/// As [`is_free`], but waits out those who only look ([`Store::writers`]).
+fn is_free_soon(path: &Path, try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<bool, SchemaError> {
+    for _ in 1..LOOKS {
+        if is_free(path, try_lock())? {
+            return Ok(true);
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    is_free(path, try_lock())
+}
+
 fn known(holder: &str) -> &str {
     if holder.is_empty() { "holder unknown" } else { holder }
 }
@@ -163,7 +205,9 @@ fn write_holder(mut file: File) -> File {
     file
 }
 
-fn host_name() -> String {
+/// Name of this machine, as lock files and reports say it.
+#[must_use]
+pub fn host_name() -> String {
     let kernel = fs_err::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = kernel.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
     name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown host".to_owned())
@@ -198,6 +242,38 @@ mod tests {
         assert_eq!(holder_of(store.lock_partitions(&[0]))?, holder);
         drop(lock);
         store.lock()?;
+        Ok(())
+    }
+
+    #[test]
+    fn writers_are_seen_and_looking_keeps_nobody_out() -> Outcome {
+        let (_folder, store) = store()?;
+        assert_eq!(store.writers()?, Vec::<String>::new());
+        assert!(!store.folder().join(LOCKS_FOLDER).exists(), "looking creates nothing");
+        let own = format!("pid {} on {} since ", std::process::id(), host_name());
+        let lock = store.lock()?;
+        assert_eq!(store.writers()?.len(), 1);
+        assert!(store.writers()?[0].starts_with(&own));
+        drop(lock);
+        assert_eq!(store.writers()?, Vec::<String>::new(), "what the file still says means nothing");
+        let shares = (store.lock_partitions(&[0])?, store.lock_partitions(&[1])?);
+        assert_eq!(store.writers()?.len(), 1, "one process");
+        drop(shares);
+        // Others look all the time; a writer still gets the lock every time.
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    store.writers()?;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok::<(), SchemaError>(())
+            });
+            let taken = (0..50).map(|_| store.lock().map(drop)).collect::<Result<Vec<()>, SchemaError>>();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(taken.map(|taken| taken.len()).map_err(|error| error.to_string()), Ok(50));
+            assert!(looking.join().is_ok_and(|looked| looked.is_ok()));
+        });
         Ok(())
     }
 

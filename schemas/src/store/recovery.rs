@@ -109,8 +109,8 @@ impl Store {
         let path = self.folder.join(PUBLISHING_FILE);
         match read_small(&path) {
             Ok(text) => Ok(SnapshotId::parse(text.trim_end())),
-            Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(SchemaError::Io { path, source }),
+            Err(SchemaError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
