@@ -1,5 +1,5 @@
 //! What is shown while a run goes on: a bar per stage on a terminal, log lines otherwise, all on standard error.
-//! Invariant: log lines and bars never garble each other.
+//! Invariant: log lines and bars never garble each other, and nothing they quote commands the terminal.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indexer::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use schemas::terminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -21,15 +22,16 @@ pub(crate) fn start_logging(quiet: bool) -> MultiProgress {
     let default = if quiet { "error" } else { "info,tantivy=warn" };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
     let lines = LinesAboveBars { bars: bars.clone() };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_ansi(terminal);
-    subscriber.with_target(false).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    // Without colours: they could not be told from those of a text that the line quotes.
+    subscriber.with_ansi(false).with_target(false).init();
     bars
 }
 
 /// Prints an error with its causes, and a hint where there is a next step.
 #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
 pub(crate) fn print_error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    eprintln!("{}", terminal::line(&format!("error: {error:#}")));
 }
 
 /// Writes log lines above the bars.
@@ -51,7 +53,8 @@ struct LineWriter {
 
 impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.bars.suspend(|| std::io::stderr().write_all(line))?;
+        let harmless = terminal::lines(&String::from_utf8_lossy(line));
+        self.bars.suspend(|| std::io::stderr().write_all(harmless.as_bytes()))?;
         Ok(line.len())
     }
 

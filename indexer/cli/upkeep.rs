@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use comfy_table::{Table, presets};
 use indexer::upkeep;
+use schemas::terminal::line;
 use schemas::{SnapshotId, Store};
 
 use crate::arguments::{PruneArguments, RollbackArguments, StatusArguments, VerifyArguments};
-use crate::print;
+use crate::{print, print_json};
 
 /// Lists the store's snapshots.
 pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     let status = upkeep::status(&Store::open(&arguments.store.store)?)?;
     if arguments.store.json {
-        print(&(serde_json::to_string_pretty(&status)? + "\n"))?;
+        print_json(&serde_json::to_string_pretty(&status)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
@@ -24,10 +25,10 @@ pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
         table.add_row([
             if snapshot.current { "*" } else { "" }.to_owned(),
             snapshot.snapshot.clone(),
-            snapshot.created.clone(),
+            line(&snapshot.created),
             snapshot.items.to_string(),
             format!("{:.1}", snapshot.bytes as f64 / 1e6),
-            snapshot.error.clone().unwrap_or_else(|| encoders.join(", ")),
+            line(snapshot.error.as_ref().unwrap_or(&encoders.join(", "))),
         ]);
     }
     print(&format!("{table}\n"))?;
@@ -44,7 +45,7 @@ pub(crate) fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     let manifest = upkeep::verify(&store, &snapshot)?;
     if arguments.store.json {
         let result = serde_json::json!({ "snapshot": snapshot.as_str(), "items": manifest.item_count, "files": manifest.files.len() });
-        print(&format!("{result}\n"))?;
+        print_json(&result.to_string())?;
     } else {
         print(&format!(
             "{snapshot}: {} files and {} items are as the manifest says\n",
@@ -61,7 +62,7 @@ pub(crate) fn rollback(arguments: &RollbackArguments) -> anyhow::Result<ExitCode
     let wanted = arguments.to.as_deref().map(parse).transpose()?;
     let snapshot = upkeep::rollback(&store, wanted.as_ref())?;
     if arguments.store.json {
-        print(&format!("{}\n", serde_json::json!({ "current": snapshot.as_str() })))?;
+        print_json(&serde_json::json!({ "current": snapshot.as_str() }).to_string())?;
     } else {
         print(&format!("published again: {snapshot}\n"))?;
     }
@@ -72,7 +73,7 @@ pub(crate) fn rollback(arguments: &RollbackArguments) -> anyhow::Result<ExitCode
 pub(crate) fn prune(arguments: &PruneArguments) -> anyhow::Result<ExitCode> {
     let pruned = upkeep::prune(&Store::open(&arguments.store.store)?, arguments.keep)?;
     if arguments.store.json {
-        print(&(serde_json::to_string_pretty(&pruned)? + "\n"))?;
+        print_json(&serde_json::to_string_pretty(&pruned)?)?;
     } else {
         let (snapshots, encoders) = (pruned.snapshots.len(), pruned.encoders.len());
         print(&format!("removed {snapshots} snapshots and {encoders} encoders\n"))?;
