@@ -88,13 +88,12 @@ fn decode_first_frame(
     resize: Option<(Resize, Filter)>,
 ) -> Result<Decoded, EncoderError> {
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
-    let mut decoder_limits = Limits::default();
-    let picture_bytes = limits.max_pixels.saturating_mul(MAX_BYTES_PER_PIXEL);
-    decoder_limits.max_alloc = Some(picture_bytes.saturating_add(DECODER_OVERHEAD_BYTES));
-    reader.limits(decoder_limits);
+    // Until the size is known there is nothing to hold but metadata, such as colour profiles, which may be bombs too.
+    reader.limits(allowing(0));
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
+    decoder.set_limits(allowing(u64::from(width) * u64::from(height))).map_err(undecodable)?;
     if format == ImageFormat::Jpeg && !jpeg::is_complete(file) {
         return Err(jpeg::cut_off());
     }
@@ -109,6 +108,13 @@ fn decode_first_frame(
         return Ok(upright_reduced(pixels, orientation, full, eighths));
     }
     Ok(upright(DynamicImage::from_decoder(decoder).map_err(undecodable)?.into_rgb8(), orientation))
+}
+
+/// What a decoder may use for a picture of so many pixels.
+fn allowing(pixels: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(pixels.saturating_mul(MAX_BYTES_PER_PIXEL).saturating_add(DECODER_OVERHEAD_BYTES));
+    limits
 }
 
 /// The smallest part of a picture's size that it may be decoded at, if it is less than all.
