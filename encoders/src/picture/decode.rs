@@ -18,6 +18,8 @@ use crate::image_encoder::ImageLimits;
 const MAX_BYTES_PER_PIXEL: u64 = 16;
 /// What decoders may use besides the picture itself.
 const DECODER_OVERHEAD_BYTES: u64 = 64 << 20;
+/// Characters of a decoder's words that are kept.
+const MAX_DETAIL_CHARACTERS: usize = 200;
 /// Parts of a JPEG's size that it may be decoded at, in eighths. Half the size is not among them: it takes longer than
 /// decoding everything with the faster decoder.
 const REDUCED_EIGHTHS: [usize; 2] = [1, 2];
@@ -187,9 +189,14 @@ pub(super) fn check_pixels(width: u32, height: u32, limits: &ImageLimits) -> Res
     Ok(())
 }
 
-/// A picture that cannot be decoded.
+/// A picture that cannot be decoded. Decoders quote the file, whose words can be endless.
 pub(super) fn broken(detail: impl Display) -> EncoderError {
-    EncoderError::ImageBroken { detail: detail.to_string() }
+    let mut detail = detail.to_string();
+    if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL_CHARACTERS) {
+        detail.truncate(end);
+        detail.push('…');
+    }
+    EncoderError::ImageBroken { detail }
 }
 
 fn undecodable(error: ImageError) -> EncoderError {
