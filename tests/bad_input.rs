@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{Folder, fixture_encoders, indexer};
 
 /// Rejects of the last run: (line, id, kind).
-fn rejects(report: &Value) -> Vec<(u64, Option<String>, String)> {
+pub(crate) fn rejects(report: &Value) -> Vec<(u64, Option<String>, String)> {
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::UInt64Type;
     let file = fs_err::File::open(report["rejects_file"].as_str().unwrap()).unwrap();

@@ -150,7 +150,7 @@ impl TextTokenizer {
     pub(crate) fn tokenize(&self, texts: &[&str], role: TextRole) -> Result<Vec<Tokens>, EncoderError> {
         let prompt = self.settings.prompts.of(role);
         let prepare = |text: &&str| {
-            let text = format!("{prompt}{text}");
+            let text = format!("{prompt}{}", self.tokenized_part(text));
             if self.settings.lower_case { text.to_lowercase() } else { text }
         };
         let inputs: Vec<String> = texts.iter().map(prepare).collect();
@@ -167,7 +167,27 @@ impl TextTokenizer {
         };
         Ok(encodings.iter().map(ids).collect())
     }
+
+    /// The part of a text that can have an effect: its start, or its end where texts are cut at their start.
+    fn tokenized_part<'a>(&self, text: &'a str) -> &'a str {
+        let bytes = self.settings.max_length.saturating_mul(MAX_BYTES_PER_TOKEN);
+        let direction = self.tokenizer.get_truncation().map_or(TruncationDirection::Right, |cut| cut.direction);
+        match direction {
+            TruncationDirection::Right => {
+                let end = (0..=bytes.min(text.len())).rfind(|end| text.is_char_boundary(*end));
+                &text[..end.unwrap_or(0)]
+            }
+            TruncationDirection::Left => {
+                let start = (text.len().saturating_sub(bytes)..=text.len()).find(|start| text.is_char_boundary(*start));
+                &text[start.unwrap_or(0)..]
+            }
+        }
+    }
 }
+
+/// Bytes of text that are tokenised for each token of a model's length. Longer than any token of a real text, so that what
+/// is cut here would be cut after tokenising, which takes about a hundred times the memory of the text.
+pub(crate) const MAX_BYTES_PER_TOKEN: usize = 512;
 
 /// The tokenizer of a BERT checkpoint that only has the vocabulary (Chinese-CLIP as published, for one).
 fn bert_tokenizer(vocabulary: &[u8]) -> tokenizers::Result<Tokenizer> {
@@ -246,5 +266,27 @@ mod tests {
         assert_eq!(lower, [Tokens(vec![2, 5, 7, 3]), Tokens(vec![2, 3])]);
         let cased = tokenize(r#"{"do_lower_case": false}"#, Some(0));
         assert_eq!(cased, [Tokens(vec![2, 6, 7, 3]), Tokens(vec![2, 3, 0, 0])]);
+    }
+
+    #[test]
+    fn of_an_endless_text_the_end_that_counts_is_tokenised() {
+        let folder = tempfile::tempdir().unwrap();
+        let vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "green", "dress"].join("\n");
+        fs_err::write(folder.path().join("vocab.txt"), vocabulary).unwrap();
+        let text = format!("red red {} green green", "dress ".repeat(10_000));
+        // Characters of three bytes, so that the cut falls inside one.
+        let characters = "あ".repeat(10_000);
+        for (side, kept, expected) in [("right", "red red dress", [2, 5, 5, 3]), ("left", " green green", [2, 6, 6, 3])]
+        {
+            fs_err::write(folder.path().join("tokenizer_config.json"), format!(r#"{{"truncation_side": "{side}"}}"#))
+                .unwrap();
+            let settings =
+                TokenizerSettings { max_length: 4, padding: None, lower_case: false, prompts: Prompts::default() };
+            let tokenizer = TokenizerFiles::read(folder.path(), "test").unwrap().build(settings).unwrap();
+            assert_eq!(tokenizer.tokenize(&[&text], TextRole::Document).unwrap(), [Tokens(expected.to_vec())]);
+            let part = tokenizer.tokenized_part(&text);
+            assert!(part.len() == 4 * MAX_BYTES_PER_TOKEN && part.contains(kept), "{side}");
+            assert_eq!(tokenizer.tokenized_part(&characters).len(), 2046);
+        }
     }
 }

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indexer::history::{HistoryRow, history as read};
-use schemas::Store;
+use schemas::{Store, terminal};
 
 use crate::arguments::HistoryArguments;
-use crate::print;
-use crate::shown::one_line;
+use crate::{print, print_json};
 
 /// Shows the runs of a store.
 pub(crate) fn history(arguments: &HistoryArguments) -> anyhow::Result<ExitCode> {
@@ -17,7 +16,7 @@ pub(crate) fn history(arguments: &HistoryArguments) -> anyhow::Result<ExitCode> 
         tracing::warn!(file = report.file, reason = report.reason, "no report; passed over");
     }
     if arguments.store.json {
-        print(&(serde_json::to_string_pretty(&history)? + "\n"))?;
+        print_json(&serde_json::to_string_pretty(&history)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let header =
@@ -36,12 +35,12 @@ fn row(run: &HistoryRow) -> Vec<Cell> {
     let count = |count: Option<u64>| number(count.map(|count| count.to_string()));
     let forced = run.overruled.as_ref().map(|overruled| {
         let reason = overruled.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        one_line(&format!("{} by {}{reason}", overruled.gates.join(", "), overruled.by))
+        terminal::line(&format!("{} by {}{reason}", overruled.gates.join(", "), overruled.by))
     });
     vec![
-        Cell::new(one_line(&run.started)),
+        Cell::new(terminal::line(&run.started)),
         Cell::new(outcome(run)),
-        Cell::new(one_line(run.snapshot.as_deref().unwrap_or_default())),
+        Cell::new(terminal::line(run.snapshot.as_deref().unwrap_or_default())),
         count(run.rows),
         count(run.items),
         number(run.items_change.filter(|change| *change != 0).map(|change| format!("{change:+}"))),
@@ -61,5 +60,5 @@ fn outcome(run: &HistoryRow) -> String {
         (None, None, true) => run.gates_failed.join(", "),
         (None, None, false) => return run.outcome.to_owned(),
     };
-    one_line(&format!("{} ({more})", run.outcome))
+    terminal::line(&format!("{} ({more})", run.outcome))
 }

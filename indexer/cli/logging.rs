@@ -1,12 +1,13 @@
 //! Log lines and errors on standard error, for people or for programs. Owns their format; progress bars are
-//! `progress.rs`'. Invariant: lines and bars never garble each other, and in JSON every line is one object with
-//! `timestamp`, `level`, `stage`, `message` and `fields`.
+//! `progress.rs`'. Invariant: lines and bars never garble each other, nothing that a line quotes commands the terminal,
+//! and in JSON every line is one object with `timestamp`, `level`, `stage`, `message` and `fields`.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use schemas::terminal;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -61,10 +62,11 @@ pub(crate) fn start(quiet: bool, format: LogFormat) -> Log {
     let log = Log { format, bars: MultiProgress::with_draw_target(target), stage: CurrentStage::default() };
     let default = if quiet { "error" } else { "info,tantivy=warn" };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = LinesAboveBars { bars: log.bars.clone() };
+    let lines = LinesAboveBars { format, bars: log.bars.clone() };
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
     match format {
-        LogFormat::Text => subscriber.with_ansi(terminal).with_target(false).init(),
+        // Without colours: they could not be told from those of a text that the line quotes.
+        LogFormat::Text => subscriber.with_ansi(false).with_target(false).init(),
         LogFormat::Json => subscriber.with_ansi(false).event_format(JsonLines { stage: log.stage.clone() }).init(),
     }
     log
@@ -75,14 +77,14 @@ impl Log {
     #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
     pub(crate) fn print_error(&self, error: &anyhow::Error) {
         match self.format {
-            LogFormat::Text => eprintln!("error: {error:#}"),
+            LogFormat::Text => eprintln!("{}", terminal::line(&format!("error: {error:#}"))),
             LogFormat::Json => {
                 let line = Line {
                     stage: self.stage.get().map(Value::from),
                     message: format!("{error:#}"),
                     fields: Map::new(),
                 };
-                eprintln!("{}", line.into_json("error"));
+                eprintln!("{}", terminal::json(&line.into_json("error").to_string()));
             }
         }
     }
@@ -177,6 +179,7 @@ where
 
 /// Writes log lines above the bars.
 struct LinesAboveBars {
+    format: LogFormat,
     bars: MultiProgress,
 }
 
@@ -184,17 +187,23 @@ impl<'a> MakeWriter<'a> for LinesAboveBars {
     type Writer = LineWriter;
 
     fn make_writer(&'a self) -> LineWriter {
-        LineWriter { bars: self.bars.clone() }
+        LineWriter { format: self.format, bars: self.bars.clone() }
     }
 }
 
 struct LineWriter {
+    format: LogFormat,
     bars: MultiProgress,
 }
 
 impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.bars.suspend(|| std::io::stderr().write_all(line))?;
+        let text = String::from_utf8_lossy(line);
+        let harmless = match self.format {
+            LogFormat::Text => terminal::lines(&text),
+            LogFormat::Json => terminal::json(&text),
+        };
+        self.bars.suspend(|| std::io::stderr().write_all(harmless.as_bytes()))?;
         Ok(line.len())
     }
 

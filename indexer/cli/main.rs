@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use schemas::terminal;
 
 mod arguments;
 mod history;
@@ -47,8 +48,17 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Prints to standard output.
+/// Prints lines to standard output; what they quote cannot command the terminal.
 fn print(text: &str) -> anyhow::Result<()> {
+    write(&terminal::lines(text))
+}
+
+/// Prints JSON to standard output, followed by a line feed; reads back equal.
+fn print_json(json: &str) -> anyhow::Result<()> {
+    write(&(terminal::json(json) + "\n"))
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")

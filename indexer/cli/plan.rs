@@ -15,7 +15,7 @@ pub(crate) fn print(arguments: &RunArguments, plan: &Plan) -> anyhow::Result<Exi
     if let Some(path) = &arguments.report {
         fs_err::write(path, plan.to_json()).context("the plan cannot be written")?;
     }
-    crate::print(&if arguments.json { plan.to_json() + "\n" } else { summary(plan) })?;
+    if arguments.json { crate::print_json(&plan.to_json()) } else { crate::print(&summary(plan)) }?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &RunArguments, log: &Log) -> anyhow::Result<ExitCod
     if let Some(path) = &arguments.report {
         fs_err::write(path, report.to_json()).context("the run is done, but the report cannot be written")?;
     }
-    crate::print(&if arguments.json { report.to_json() + "\n" } else { summary(&report) })?;
+    if arguments.json { crate::print_json(&report.to_json()) } else { crate::print(&summary(&report)) }?;
     Ok(match report.outcome {
         RunOutcome::Published | RunOutcome::Unchanged | RunOutcome::Encoded => ExitCode::SUCCESS,
         RunOutcome::Refused => ExitCode::from(1),
@@ -85,12 +85,11 @@ fn write_metrics(path: &Path, end: RunEnd<'_>, store: Option<&Path>) {
 
 /// Puts a failed run where its report is looked for, so that nobody takes the last night's report for this one's.
 fn report_failure(arguments: &RunArguments, report: &str, error: anyhow::Error) -> anyhow::Error {
-    let report = format!("{report}\n");
     let written = match &arguments.report {
-        Some(path) => fs_err::write(path, &report).map_err(anyhow::Error::from),
+        Some(path) => fs_err::write(path, format!("{report}\n")).map_err(anyhow::Error::from),
         None => Ok(()),
     };
-    let printed = if arguments.json { crate::print(&report) } else { Ok(()) };
+    let printed = if arguments.json { crate::print_json(report) } else { Ok(()) };
     match written.and(printed) {
         Ok(()) => error,
         Err(also) => error.context(format!("the report cannot be written either ({also:#})")),

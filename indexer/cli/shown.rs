@@ -1,9 +1,4 @@
-//! Numbers and texts as people read them. Owns units and what a text may do to a terminal.
-
-/// A text on one line without control characters: reasons and errors come from elsewhere.
-pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
-}
+//! Numbers as people read them. Owns units.
 
 /// `45 s`, `12 min`, `3 h 05 min` or `2 d 04 h`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -43,10 +38,5 @@ mod tests {
             [0, 999, 1_500, 18_345_000, 2_000_000_000].map(bytes),
             ["0 B", "999 B", "1.5 kB", "18.3 MB", "2.0 GB"]
         );
-    }
-
-    #[test]
-    fn a_text_from_elsewhere_stays_on_its_line() {
-        assert_eq!(one_line("a\u{1b}[2J\nb\tc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
     }
 }

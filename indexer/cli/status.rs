@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use indexer::status::{Freshness, LastRun, StoreStatus};
-use schemas::Store;
 use schemas::manifest::Overruled;
+use schemas::{Store, terminal};
 
 use crate::arguments::StatusArguments;
-use crate::print;
-use crate::shown::{bytes, duration, one_line};
+use crate::shown::{bytes, duration};
+use crate::{print, print_json};
 
 /// Shows a store.
 pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
@@ -28,7 +28,7 @@ pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
         if arguments.max_age.is_some() {
             result["too_old"] = stale.is_some().into();
         }
-        print(&(serde_json::to_string_pretty(&result)? + "\n"))?;
+        print_json(&serde_json::to_string_pretty(&result)?)?;
     } else {
         print(&text(&status))?;
     }
@@ -64,7 +64,7 @@ fn text(status: &StoreStatus) -> String {
     }
     line("last run", status.last_run.as_ref().map_or_else(|| "none".to_owned(), last_run));
     let writers = status.writers.join(", ");
-    line("running", if writers.is_empty() { "no".to_owned() } else { one_line(&writers) });
+    line("running", if writers.is_empty() { "no".to_owned() } else { terminal::line(&writers) });
     let disk = &status.disk;
     let parts = [
         ("snapshots", disk.snapshots),
@@ -76,7 +76,7 @@ fn text(status: &StoreStatus) -> String {
     let parts: Vec<String> = parts.iter().map(|(name, size)| format!("{name} {}", bytes(*size))).collect();
     line("disk", format!("{} ({})", bytes(disk.total), parts.join(", ")));
     for orphan in &status.orphans {
-        line("orphan", format!("{}, {}: {}", one_line(&orphan.path), bytes(orphan.bytes), orphan.reason));
+        line("orphan", format!("{}, {}: {}", terminal::line(&orphan.path), bytes(orphan.bytes), orphan.reason));
     }
     if status.snapshots.is_empty() {
         return text;
@@ -89,22 +89,22 @@ fn text(status: &StoreStatus) -> String {
         table.add_row([
             if snapshot.current { "*" } else { "" }.to_owned(),
             snapshot.snapshot.clone(),
-            one_line(&snapshot.created),
+            terminal::line(&snapshot.created),
             snapshot.items.to_string(),
             bytes(snapshot.bytes),
-            one_line(&encoders),
+            terminal::line(&encoders),
         ]);
     }
     format!("{text}\n{table}\n")
 }
 
 fn last_run(run: &LastRun) -> String {
-    let mut text = format!("{} {}", run.outcome, one_line(&run.started));
+    let mut text = format!("{} {}", run.outcome, terminal::line(&run.started));
     if let Some(seconds) = run.seconds {
         text += &format!(", {seconds:.2} s");
     }
     if let (Some(stage), Some(error)) = (&run.stage, &run.error) {
-        text += &format!(", in stage {}: {}", one_line(stage), one_line(error));
+        text += &format!(", in stage {}: {}", terminal::line(stage), terminal::line(error));
     }
     if let Some(overruled) = &run.overruled {
         text += &format!(", forced: {}", forced(overruled));
@@ -116,7 +116,7 @@ fn last_run(run: &LastRun) -> String {
 pub(crate) fn forced(overruled: &Overruled) -> String {
     let Overruled { gates, by, at, reason } = overruled;
     let reason = reason.as_deref().unwrap_or("no reason given");
-    one_line(&format!("{} overruled by {by} at {at}: {reason}", gates.join(", ")))
+    terminal::line(&format!("{} overruled by {by} at {at}: {reason}", gates.join(", ")))
 }
 
 #[cfg(test)]

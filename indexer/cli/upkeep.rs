@@ -7,7 +7,7 @@ use indexer::{reports, upkeep};
 use schemas::{SnapshotId, Store};
 
 use crate::arguments::{PruneArguments, RollbackArguments, VerifyArguments};
-use crate::print;
+use crate::{print, print_json};
 
 /// Checks a snapshot.
 pub(crate) fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
@@ -19,7 +19,7 @@ pub(crate) fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     let manifest = upkeep::verify(&store, &snapshot)?;
     if arguments.store.json {
         let result = serde_json::json!({ "snapshot": snapshot.as_str(), "items": manifest.item_count, "files": manifest.files.len() });
-        print(&format!("{result}\n"))?;
+        print_json(&result.to_string())?;
     } else {
         print(&format!(
             "{snapshot}: {} files and {} items are as the manifest says\n",
@@ -36,7 +36,7 @@ pub(crate) fn rollback(arguments: &RollbackArguments) -> anyhow::Result<ExitCode
     let wanted = arguments.to.as_deref().map(parse).transpose()?;
     let snapshot = upkeep::rollback(&store, wanted.as_ref())?;
     if arguments.store.json {
-        print(&format!("{}\n", serde_json::json!({ "current": snapshot.as_str() })))?;
+        print_json(&serde_json::json!({ "current": snapshot.as_str() }).to_string())?;
     } else {
         print(&format!("published again: {snapshot}\n"))?;
     }
@@ -51,7 +51,7 @@ pub(crate) fn prune(arguments: &PruneArguments) -> anyhow::Result<ExitCode> {
     if arguments.store.json {
         let mut result = serde_json::to_value(&pruned)?;
         result["reports"] = reports.reports.into();
-        print(&(serde_json::to_string_pretty(&result)? + "\n"))?;
+        print_json(&serde_json::to_string_pretty(&result)?)?;
     } else {
         let (snapshots, encoders, reports) = (pruned.snapshots.len(), pruned.encoders.len(), reports.reports);
         let held = match pruned.held.as_slice() {

@@ -23,8 +23,10 @@ use crate::progress::{Progress, StopSignal};
 use crate::report::RunCounts;
 use crate::spool::SpoolRow;
 
-/// Rows that are handed to the writers at once.
+/// Rows that are handed to the writers at once, at most.
 const BUILD_BATCH_ROWS: usize = 4096;
+/// Bytes of texts after which they are handed over, however few rows they are.
+const BUILD_BATCH_BYTES: usize = 32 << 20;
 
 /// A complete snapshot directory that nobody has checked yet.
 #[derive(Debug)]
@@ -70,13 +72,15 @@ pub fn build(
     for partition in 0..encoded.spool.partitions() {
         let parts = encoded.parts.get(partition as usize).map(Vec::as_slice).unwrap_or_default();
         let mut embeddings = PartRows::new(parts);
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         for row in encoded.spool.read(partition)? {
             // Duplicates were counted when the partition was encoded.
             let SpoolRow::Unique(item) = row? else { continue };
             let row = if parts.is_empty() { None } else { Some(embeddings.next_row(&item.id)?) };
+            bytes += item.content_bytes();
             batch.push(BuildRow { item: stored(item), embeddings: row.unwrap_or_default() });
-            if batch.len() == BUILD_BATCH_ROWS {
+            if batch.len() == BUILD_BATCH_ROWS || bytes >= BUILD_BATCH_BYTES {
+                bytes = 0;
                 context.stop.check()?;
                 writers.write(&batch)?;
                 context.progress.advance(batch.len() as u64);

@@ -15,7 +15,7 @@
 //! [`CHUNKS_PER_WINDOW`] chunks, so that a night with few changes still fills it. Nothing drains between chunks or
 //! partitions: while a device computes, the next windows are prepared and the last part is written.
 //!
-//! Memory: two chunks of items (`part_rows` each, with pictures that stand in the catalog); the earlier rows of two
+//! Memory: two chunks of items (`part_rows` or 64 MiB each, with pictures that stand in the catalog); the earlier rows of two
 //! partitions (`reuse.rs`) and the ids of one (`spool.rs`); per device [`WINDOWS_PER_DEVICE`] + 1 waiting windows and
 //! [`DECODED_BATCHES`] windows being decoded, each `image_batch` pictures (more on a CPU of many threads) × 3 × height ×
 //! width × 4 bytes; and the columns of the chunks with windows on their way, at most [`CHUNKS_PER_WINDOW`] + 2 ×

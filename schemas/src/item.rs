@@ -41,3 +41,23 @@ pub struct Item {
     /// Where the item stands.
     pub location: Location,
 }
+
+impl Item {
+    /// Bytes of its texts and of its picture where that stands in the catalog: about what it takes in memory.
+    #[must_use]
+    pub fn content_bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let image = match &self.image {
+            ImageSource::Absent => 0,
+            ImageSource::Path(path) => path.len(),
+            ImageSource::Bytes(bytes) => bytes.len(),
+        };
+        let field = |value: &FieldValue| match value {
+            FieldValue::Boolean(_) | FieldValue::Integer(_) | FieldValue::Float(_) => 0,
+            FieldValue::String(text) => text.len(),
+            FieldValue::Strings(texts) => texts.iter().map(String::len).sum(),
+        };
+        let fields: usize = self.fields.iter().flatten().map(field).sum();
+        self.id.len() + text(&self.title) + text(&self.description) + image + fields
+    }
+}

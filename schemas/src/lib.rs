@@ -26,6 +26,7 @@ mod parquet_file;
 pub mod rejects;
 mod snapshot_id;
 pub mod store;
+pub mod terminal;
 pub mod trec;
 
 pub use content_hash::ContentHash;

@@ -241,10 +241,22 @@ impl Manifest {
         let Version { format_version } = serde_json::from_slice(text).map_err(json)?;
         format_version::check(path, FORMAT_VERSION, format_version)?;
         let manifest: Manifest = serde_json::from_slice(text).map_err(json)?;
+        // A number too large for 32 bits is read as an infinity, which no score survives.
+        if !manifest.numbers().all(f32::is_finite) {
+            return Err(SchemaError::invalid(path, "one of its numbers is not finite"));
+        }
         match manifest.files.keys().find(|name| !stays_inside(name)) {
             Some(name) => Err(SchemaError::invalid(path, format!("the file name `{name}` leaves the snapshot"))),
             None => Ok(manifest),
         }
+    }
+
+    /// The numbers that scores are computed with.
+    fn numbers(&self) -> impl Iterator<Item = f32> {
+        let weights = self.modalities.iter().map(|modality| modality.weight);
+        let fields = self.keyword.fields.iter().flat_map(|field| [field.weight, field.b]);
+        let others = [self.keyword.k1, self.rank_fusion.alpha, self.rank_fusion.reciprocal_rank_constant];
+        weights.chain(fields).chain(others)
     }
 
     /// Writes the manifest of the snapshot in `folder`, durably. It is written last: with it the folder is a snapshot.

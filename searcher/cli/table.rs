@@ -84,7 +84,7 @@ pub(crate) fn pairs(rows: &[(String, String)]) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     for (name, value) in rows {
-        table.add_row([name, &shown(value)]);
+        table.add_row([shown(name), shown(value)]);
     }
     finished(&table)
 }
@@ -103,14 +103,15 @@ fn field_names(hits: &[Hit], width: Option<u16>) -> Vec<String> {
         }
     }
     let Some(width) = width else { return names };
-    let longest_id = hits.iter().map(|hit| console::measure_text_width(&hit.id)).max().unwrap_or(0);
-    let titles = hits.iter().filter_map(|hit| hit.title.as_deref()).map(console::measure_text_width);
+    let longest_id = hits.iter().map(|hit| console::measure_text_width(&shown(&hit.id))).max().unwrap_or(0);
+    let titles = hits.iter().filter_map(|hit| hit.title.as_deref());
+    let titles = titles.map(|title| console::measure_text_width(&shown(title)));
     let title = titles.max().unwrap_or(0).min(TITLE_WIDTH);
     // Rank, score, and the padding of these four columns.
     let mut room = usize::from(width).saturating_sub(longest_id + title + 20);
     names.retain(|name| {
         let widest = hits.iter().map(|hit| console::measure_text_width(&field(hit, name))).max().unwrap_or(0);
-        let needed = widest.max(console::measure_text_width(name)) + 2;
+        let needed = widest.max(console::measure_text_width(&shown(name))) + 2;
         let fits = needed <= room;
         room = room.saturating_sub(if fits { needed } else { 0 });
         fits

@@ -62,6 +62,16 @@ impl Folder {
         indexer(["run", "--json", "--config"]).arg(self.path("catalens.toml")).output()
     }
 
+    /// As [`Folder::run`], with another catalog.
+    pub(crate) fn run_catalog(&self, catalog: &str) -> Output {
+        indexer(["run", "--json", "--catalog", catalog, "--config"]).arg(self.path("catalens.toml")).output()
+    }
+
+    /// As [`Folder::run`], and its peak resident memory in MiB.
+    pub(crate) fn run_and_peak(&self) -> (Output, u64) {
+        indexer(["run", "--json", "--config"]).arg(self.path("catalens.toml")).output_and_peak()
+    }
+
     /// The report of an `indexer run` that must publish.
     pub(crate) fn publish(&self) -> Value {
         self.run().expect_code(0).json()
@@ -142,10 +152,41 @@ impl Program {
         }
     }
 
+    /// Runs it to its end; also its peak resident memory in MiB, looked at every millisecond.
+    pub(crate) fn output_and_peak(mut self) -> (Output, u64) {
+        let child = self.0.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        // The figure only grows, and is gone when the process has ended.
+        let watch = std::thread::spawn(move || {
+            let mut peak = 0;
+            while let Some(kib) = fs_err::read_to_string(&status).ok().and_then(|text| peak_kib(&text)) {
+                peak = kib;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            peak / 1024
+        });
+        let output = child.wait_with_output().unwrap();
+        let output = Output {
+            command: format!("{:?}", self.0),
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        let peak = watch.join().unwrap();
+        assert!(peak > 0, "its memory was never seen\n{output}");
+        (output, peak)
+    }
+
     /// Starts it, its outputs thrown away.
     pub(crate) fn spawn(mut self) -> Child {
         self.0.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
+}
+
+/// `VmHWM` of `/proc/PID/status`.
+fn peak_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// What a program printed.

@@ -18,6 +18,8 @@ use crate::image_encoder::ImageLimits;
 const MAX_BYTES_PER_PIXEL: u64 = 16;
 /// What decoders may use besides the picture itself.
 const DECODER_OVERHEAD_BYTES: u64 = 64 << 20;
+/// Characters of a decoder's words that are kept.
+const MAX_DETAIL_CHARACTERS: usize = 200;
 /// Parts of a JPEG's size that it may be decoded at, in eighths. Half the size is not among them: it takes longer than
 /// decoding everything with the faster decoder.
 const REDUCED_EIGHTHS: [usize; 2] = [1, 2];
@@ -88,13 +90,12 @@ fn decode_first_frame(
     resize: Option<(Resize, Filter)>,
 ) -> Result<Decoded, EncoderError> {
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
-    let mut decoder_limits = Limits::default();
-    let picture_bytes = limits.max_pixels.saturating_mul(MAX_BYTES_PER_PIXEL);
-    decoder_limits.max_alloc = Some(picture_bytes.saturating_add(DECODER_OVERHEAD_BYTES));
-    reader.limits(decoder_limits);
+    // Until the size is known there is nothing to hold but metadata, such as colour profiles, which may be bombs too.
+    reader.limits(allowing(0));
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height, limits)?;
+    decoder.set_limits(allowing(u64::from(width) * u64::from(height))).map_err(undecodable)?;
     if format == ImageFormat::Jpeg && !jpeg::is_complete(file) {
         return Err(jpeg::cut_off());
     }
@@ -109,6 +110,13 @@ fn decode_first_frame(
         return Ok(upright_reduced(pixels, orientation, full, eighths));
     }
     Ok(upright(DynamicImage::from_decoder(decoder).map_err(undecodable)?.into_rgb8(), orientation))
+}
+
+/// What a decoder may use for a picture of so many pixels.
+fn allowing(pixels: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(pixels.saturating_mul(MAX_BYTES_PER_PIXEL).saturating_add(DECODER_OVERHEAD_BYTES));
+    limits
 }
 
 /// The smallest part of a picture's size that it may be decoded at, if it is less than all.
@@ -181,9 +189,14 @@ pub(super) fn check_pixels(width: u32, height: u32, limits: &ImageLimits) -> Res
     Ok(())
 }
 
-/// A picture that cannot be decoded.
+/// A picture that cannot be decoded. Decoders quote the file, whose words can be endless.
 pub(super) fn broken(detail: impl Display) -> EncoderError {
-    EncoderError::ImageBroken { detail: detail.to_string() }
+    let mut detail = detail.to_string();
+    if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL_CHARACTERS) {
+        detail.truncate(end);
+        detail.push('…');
+    }
+    EncoderError::ImageBroken { detail }
 }
 
 fn undecodable(error: ImageError) -> EncoderError {

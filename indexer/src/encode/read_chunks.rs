@@ -1,6 +1,6 @@
 //! The first stage: the spool's rows in chunks, with what earlier runs left of their partition. Owns where chunks begin
-//! and end; not what is done with them. Invariant: a chunk has rows of one partition, at most `part_rows`; chunks are
-//! numbered in the order of the rows.
+//! and end; not what is done with them. Invariant: a chunk has rows of one partition, at most `part_rows` (and as many
+//! duplicates), and no more bytes than [`MAX_CHUNK_BYTES`] but for its last row's; chunks are numbered in the order of the rows.
 
 use crossbeam_channel::Sender;
 use schemas::Item;
@@ -11,6 +11,10 @@ use super::stages::{FirstError, Halt, StageWatch};
 use super::{EncodeContext, LARGE_PARTITION_ROWS};
 use crate::reuse::EarlierEmbeddings;
 use crate::spool::{Spool, SpoolRow, partition_of};
+
+/// Bytes of texts and of pictures that stand in the catalog after which a chunk ends, so that memory does not grow with
+/// the size of the rows.
+pub(super) const MAX_CHUNK_BYTES: usize = 64 << 20;
 
 /// Where rows come from.
 pub(super) struct Source<'a> {
@@ -63,12 +67,18 @@ pub(super) fn run(
         let earlier = EarlierEmbeddings::load(&source.layout.earlier_parts(partition)?, &schema, wanted)?;
         let names = source.layout.new_names(partition)?;
         watch.send(to_prepare, FromRead::Partition(PartitionStart { partition, earlier, names }))?;
+        let mut bytes = 0;
         for row in source.spool.read(partition)? {
             match row? {
-                SpoolRow::Unique(item) => next_chunk.items.push(item),
+                SpoolRow::Unique(item) => {
+                    bytes += item.content_bytes();
+                    next_chunk.items.push(item);
+                }
                 SpoolRow::Duplicate(rejection) => next_chunk.rejections.push(rejection),
             }
-            if next_chunk.items.len() == context.config.part_rows {
+            let rows = next_chunk.items.len().max(next_chunk.rejections.len());
+            if rows == context.config.part_rows || bytes >= MAX_CHUNK_BYTES {
+                bytes = 0;
                 first_error.check(context.stop)?;
                 let number = next_chunk.number + 1;
                 let chunk = std::mem::replace(&mut next_chunk, Chunk { number, ..Chunk::default() });

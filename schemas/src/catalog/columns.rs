@@ -8,6 +8,16 @@ use crate::field::{Cell, FieldSpec, FieldValue, WrongType, check_fields};
 use crate::item::{ImageSource, Item, Location};
 use crate::rejects::{RejectReason, Rejection};
 
+/// Bytes of text that a row may have in the columns that are read, pictures' bytes aside. A row with more is rejected: a
+/// whole night holds several rows at once, many times over while they are analysed.
+pub const MAX_ROW_TEXT_BYTES: usize = 8 << 20;
+/// Bytes of an id at most.
+pub const MAX_ID_BYTES: usize = 1024;
+/// Characters that a message takes from a catalog.
+const QUOTED_CHARACTERS: usize = 160;
+/// Columns that a message lists.
+const LISTED_COLUMNS: usize = 20;
+
 /// The columns that are read, each once, and what they are for.
 #[derive(Debug)]
 pub(super) struct Columns {
@@ -80,7 +90,7 @@ impl Columns {
     pub(super) fn item(&self, mut cells: Vec<Cell>, texts: Texts, file: &Path, line: u64) -> RowResult {
         let location = Location { file: file.to_owned(), line };
         let (id, parts) = match self.row_id(&cells[self.id]) {
-            Ok(id) => (Some(id), self.parts(&mut cells, texts)),
+            Ok(id) => (Some(id), within_bytes(&cells).and_then(|()| self.parts(&mut cells, texts))),
             Err(reason) => (None, Err(reason)),
         };
         Ok(match (id, parts) {
@@ -96,6 +106,11 @@ impl Columns {
         match cell {
             Cell::Absent => Err(RejectReason::MissingId),
             Cell::Text(text) if text.trim().is_empty() => Err(RejectReason::MissingId),
+            Cell::Text(text) if text.len() > MAX_ID_BYTES => {
+                let (expected, got) =
+                    (format!("an id of at most {MAX_ID_BYTES} bytes"), format!("{} bytes", text.len()));
+                Err(self.reject(self.id, WrongType { expected, got }))
+            }
             Cell::Text(text) => Ok(text.clone()),
             // Shops number their products; the number's digits are the id.
             Cell::Integer(number) => Ok(number.to_string()),
@@ -177,8 +192,31 @@ pub(super) fn malformed(file: &Path, line: u64, detail: impl Into<String>) -> Ro
     Ok(Err(Rejection { location, id: None, reason: RejectReason::Malformed { detail: detail.into() } }))
 }
 
+/// Refuses rows with more text than [`MAX_ROW_TEXT_BYTES`].
+fn within_bytes(cells: &[Cell]) -> Result<(), RejectReason> {
+    let bytes: usize = cells.iter().map(Cell::text_bytes).sum();
+    if bytes <= MAX_ROW_TEXT_BYTES { Ok(()) } else { Err(RejectReason::Malformed { detail: too_much_text(bytes) }) }
+}
+
+/// What is said about a row with so many bytes of text.
+pub(super) fn too_much_text(bytes: usize) -> String {
+    format!("its texts have {bytes} bytes, the limit is {MAX_ROW_TEXT_BYTES}")
+}
+
 /// The message for a configured column that a file does not have.
 pub(super) fn missing_column(file: &Path, missing: &str, existing: &[String]) -> String {
-    let existing: Vec<String> = existing.iter().map(|name| format!("`{name}`")).collect();
-    format!("`{}` has no column `{missing}`; it has {}", file.display(), existing.join(", "))
+    let listed: Vec<String> = existing.iter().take(LISTED_COLUMNS).map(|name| format!("`{}`", cut(name))).collect();
+    let more = match existing.len().saturating_sub(LISTED_COLUMNS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("`{}` has no column `{missing}`; it has {}{more}", file.display(), listed.join(", "))
+}
+
+/// The start of a text that a message can hold.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

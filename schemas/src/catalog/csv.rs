@@ -11,7 +11,7 @@ use crate::error::SchemaError;
 use crate::field::Cell;
 
 /// Bytes of a record at most. A longer one is rejected, not read into memory; reading goes on at the next line. Lower
-/// than for JSON Lines, because a stray quote makes a record of everything after it.
+/// than for JSON Lines, because a stray quote makes a record of everything after it, which is then read once more.
 pub const MAX_CSV_RECORD_BYTES: usize = 16 << 20;
 /// Cells of a record at most.
 pub const MAX_CSV_CELLS: usize = 1 << 16;
@@ -76,12 +76,10 @@ fn parse<R: BufRead>(
     let count = match record {
         Record::Cells(count) => *count,
         Record::TooLong => {
-            return reject(format!(
-                "the record is longer than {MAX_CSV_RECORD_BYTES} bytes or {MAX_CSV_CELLS} cells; a stray quote can be why"
-            ));
+            return reject(format!("the record is longer than {MAX_CSV_RECORD_BYTES} bytes or {MAX_CSV_CELLS} cells"));
         }
         Record::UnclosedQuote => {
-            return reject(format!("a quote is never closed; everything to line {} is in it", records.line()));
+            return reject("a quote is not closed; the lines after it are read one by one".to_owned());
         }
     };
     for number in 0..count {

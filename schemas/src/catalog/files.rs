@@ -49,6 +49,7 @@ pub(super) fn find(path: &Path, format: Option<CatalogFormat>) -> Result<FoundFi
     } else if fs_err::metadata(path).map_err(SchemaError::io(path))?.is_dir() {
         (path.to_owned(), folder_files(path, format)?)
     } else {
+        check_regular(path, path)?;
         (parent(path).to_owned(), vec![(path.to_owned(), kind_or_error(path, path, format)?)])
     };
     if files.is_empty() {
@@ -69,8 +70,9 @@ fn folder_files(folder: &Path, format: Option<CatalogFormat>) -> Result<Vec<(Pat
         let wanted = kind_of(&path).filter(|kind| format.is_none_or(|format| format == kind.format));
         if let Some(kind) = wanted
             && !is_hidden(&path)
-            && path.is_file()
+            && !path.is_dir()
         {
+            check_regular(folder, &path)?;
             check_compression(folder, &path, kind)?;
             files.push((path, kind));
         }
@@ -87,7 +89,8 @@ fn matches(pattern: &Path, format: Option<CatalogFormat>) -> Result<Vec<(PathBuf
     let mut files = Vec::new();
     for path in paths {
         let path = path.map_err(|error| SchemaError::Io { path: error.path().to_owned(), source: error.into() })?;
-        if path.is_file() {
+        if !path.is_dir() {
+            check_regular(pattern, &path)?;
             files.push((path.clone(), kind_or_error(pattern, &path, format)?));
         }
     }
@@ -108,6 +111,16 @@ fn kind_or_error(catalog: &Path, path: &Path, format: Option<CatalogFormat>) -> 
     };
     check_compression(catalog, path, kind)?;
     Ok(kind)
+}
+
+/// Opening a pipe waits for its writer, a device may never end, and both can be read once only. A link to nothing is a part
+/// of the catalog that would silently be missing.
+fn check_regular(catalog: &Path, path: &Path) -> Result<(), SchemaError> {
+    if path.is_file() {
+        return Ok(());
+    }
+    let reason = format!("`{}` is no regular file, or a link to nothing; put a file in its place", path.display());
+    Err(SchemaError::catalog(catalog, reason))
 }
 
 fn check_compression(catalog: &Path, path: &Path, kind: FileKind) -> Result<(), SchemaError> {

@@ -5,14 +5,15 @@ use std::path::Path;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::columns::{Columns, Texts, malformed};
+use super::columns::{Columns, Texts, cut, malformed};
 use super::files::{FileKind, open_text};
 use super::lines::{Line, LineReader};
 use super::{RowResult, Rows};
 use crate::error::SchemaError;
 use crate::field::Cell;
 
-/// Bytes of a line at most. A longer line is rejected, not read into memory; reading goes on after it.
+/// Bytes of a line at most. A longer line is rejected, not read into memory; reading goes on after it. Much more than the
+/// texts of a row may have, because a line may hold columns that are not read.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
 
 pub(super) fn rows<'a>(path: &'a Path, kind: FileKind, columns: &'a Columns) -> Result<Rows<'a>, SchemaError> {
@@ -51,12 +52,12 @@ fn parse(line: &[u8], columns: &Columns, path: &Path, number: u64) -> RowResult 
     columns.item(cells, Texts::Typed, path, number)
 }
 
-/// The parser's words without its line number, which is always 1 and not the catalog's.
+/// The parser's words without its line number, which is always 1 and not the catalog's; cut, because they quote values.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
-        Some((words, _)) => format!("{words} at column {}", error.column()),
-        None => text,
+        Some((words, _)) => format!("{} at column {}", cut(words), error.column()),
+        None => cut(&text),
     }
 }
 
@@ -76,7 +77,7 @@ impl<'de> Visitor<'de> for RowVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(column) = map.next_key_seed(ColumnOfKey(self.columns))? {
             match column {
-                Some(column) => self.cells[column] = Cell::from_json(map.next_value()?),
+                Some(column) => self.cells[column] = map.next_value()?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }

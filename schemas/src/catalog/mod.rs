@@ -22,9 +22,10 @@ use crate::rejects::Rejection;
 use columns::Columns;
 use files::{FileKind, FoundFiles};
 
+pub use columns::{MAX_ID_BYTES, MAX_ROW_TEXT_BYTES};
 pub use csv::{MAX_CSV_CELLS, MAX_CSV_RECORD_BYTES};
 pub use json_lines::MAX_LINE_BYTES;
-pub use parquet::{DEFAULT_PARQUET_ROWS, DEFAULT_PARQUET_ROWS_WITH_PICTURES};
+pub use parquet::{DEFAULT_PARQUET_BATCH_BYTES, DEFAULT_PARQUET_ROWS, DEFAULT_PARQUET_ROWS_WITH_PICTURES};
 
 /// Where the catalog is and how its columns are called.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +97,8 @@ impl Catalog {
     /// are passed over; two files are never read as one.
     ///
     /// # Errors
-    /// When nothing is found, a pattern is malformed, a file's format is unknown, or declared fields collide.
+    /// When nothing is found, a pattern is malformed, a file's format is unknown, what has a catalog's name is no regular
+    /// file (a pipe, a device, a link to nothing), or declared fields collide.
     pub fn open(config: &CatalogConfig) -> Result<Catalog, SchemaError> {
         let columns = Columns::new(config).map_err(|reason| SchemaError::catalog(&config.path, reason))?;
         Ok(Catalog { found: files::find(&config.path, config.format)?, columns })

@@ -9,18 +9,20 @@ use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 
 use super::Rows;
-use super::columns::{Columns, Texts, missing_column};
+use super::columns::{Columns, MAX_ROW_TEXT_BYTES, Texts, cut, malformed, missing_column, too_much_text};
 use crate::error::SchemaError;
-use crate::field::{Cell, FieldType};
-use crate::parquet_file::{Batches, open};
+use crate::field::{Cell, FieldType, MAX_LIST_STRINGS};
+use crate::parquet_file::{Batches, Builder, open_with_views};
 
-/// Rows that are decoded at once.
+/// Rows that are decoded at once, at most.
 pub const DEFAULT_PARQUET_ROWS: usize = 1_024;
+/// Bytes that are decoded at once, as far as the file says truly how large its columns are; at least one row is.
+pub const DEFAULT_PARQUET_BATCH_BYTES: u64 = 32 << 20;
 /// Rows that are decoded at once when their pictures are bytes in a column: a picture can be megabytes.
 pub const DEFAULT_PARQUET_ROWS_WITH_PICTURES: usize = 16;
 
 pub(super) fn rows<'a>(path: &'a Path, columns: &'a Columns) -> Result<Rows<'a>, SchemaError> {
-    let builder = open(path)?;
+    let builder = open_with_views(path)?;
     let existing: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut places = Vec::with_capacity(columns.names().len());
     let mut batch_rows = DEFAULT_PARQUET_ROWS;
@@ -32,7 +34,10 @@ pub(super) fn rows<'a>(path: &'a Path, columns: &'a Columns) -> Result<Rows<'a>,
         check_use(columns, number, kind).map_err(|expected| {
             SchemaError::catalog(
                 path,
-                format!("the column `{name}` has the Parquet type {data_type}, which is no {expected}"),
+                format!(
+                    "the column `{name}` has the Parquet type {}, which is no {expected}",
+                    cut(&data_type.to_string())
+                ),
             )
         })?;
         if kind == Some(Kind::Bytes) && columns.image() == Some(number) {
@@ -44,6 +49,7 @@ pub(super) fn rows<'a>(path: &'a Path, columns: &'a Columns) -> Result<Rows<'a>,
     // The batches have the chosen columns in the file's order.
     let mut chosen = places.clone();
     chosen.sort_unstable();
+    let batch_rows = batch_rows.min(rows_of_a_batch(&builder, &chosen));
     let mask = ProjectionMask::roots(builder.parquet_schema(), chosen.iter().copied());
     let order: Vec<usize> = places.iter().map(|place| chosen.partition_point(|earlier| earlier < place)).collect();
     let batches = Batches::new(path, builder.with_projection(mask).with_batch_size(batch_rows))?;
@@ -61,6 +67,14 @@ pub(super) fn rows<'a>(path: &'a Path, columns: &'a Columns) -> Result<Rows<'a>,
         let start = first_row;
         first_row += count as u64;
         Box::new((0..count).map(move |row| {
+            // Before anything is copied.
+            let text_bytes: usize = (0..arrays.len())
+                .filter(|number| columns.image() != Some(*number))
+                .map(|number| text_bytes(&arrays[number], row))
+                .sum();
+            if text_bytes > MAX_ROW_TEXT_BYTES {
+                return malformed(path, start + row as u64, too_much_text(text_bytes));
+            }
             let cells = arrays.iter().enumerate().map(|(number, array)| {
                 let is_picture = columns.image() == Some(number);
                 cell(array, row, is_picture)
@@ -69,6 +83,40 @@ pub(super) fn rows<'a>(path: &'a Path, columns: &'a Columns) -> Result<Rows<'a>,
         }))
     });
     Ok(Box::new(rows))
+}
+
+/// Rows of the chosen columns that have [`DEFAULT_PARQUET_BATCH_BYTES`] in the row group with the largest ones.
+fn rows_of_a_batch(builder: &Builder, chosen: &[usize]) -> usize {
+    let schema = builder.parquet_schema();
+    let groups = builder.metadata().row_groups().iter().map(|group| {
+        let columns = group.columns().iter().enumerate();
+        let read = columns.filter(|(leaf, _)| chosen.contains(&schema.get_column_root_idx(*leaf)));
+        // Sizes and counts are whatever the file says.
+        let bytes =
+            read.map(|(_, column)| u64::try_from(column.uncompressed_size()).unwrap_or(0)).fold(0, u64::saturating_add);
+        let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+        DEFAULT_PARQUET_BATCH_BYTES.saturating_mul(rows) / bytes.max(1)
+    });
+    usize::try_from(groups.min().unwrap_or(1)).unwrap_or(usize::MAX).max(1)
+}
+
+/// Bytes of text in a cell.
+fn text_bytes(array: &ArrayRef, row: usize) -> usize {
+    if array.is_null(row) {
+        return 0;
+    }
+    if let Some(texts) = array.as_string_view_opt() {
+        return texts.value(row).len();
+    }
+    if let Some(bytes) = array.as_binary_view_opt() {
+        return bytes.value(row).len();
+    }
+    match array.as_list_opt::<i32>().map(|lists| lists.value(row)) {
+        Some(list) => {
+            list.as_string_view_opt().map_or(0, |texts| texts.iter().flatten().map(|text| text.len() + 1).sum())
+        }
+        None => 0,
+    }
 }
 
 /// What a Parquet column can be read as.
@@ -146,12 +194,12 @@ fn readable_columns(batch: &RecordBatch, order: &[usize]) -> Result<Vec<ArrayRef
     let readable = |place: &usize| {
         let array = batch.column(*place);
         let target = match Kind::of(array.data_type()) {
-            Some(Kind::Text) => DataType::LargeUtf8,
-            Some(Kind::Texts) => DataType::new_list(DataType::LargeUtf8, true),
+            Some(Kind::Text) => DataType::Utf8View,
+            Some(Kind::Texts) => DataType::new_list(DataType::Utf8View, true),
             Some(Kind::Integer) if array.data_type() == &DataType::UInt64 => DataType::UInt64,
             Some(Kind::Integer) => DataType::Int64,
             Some(Kind::Float) => DataType::Float64,
-            Some(Kind::Bytes) => DataType::LargeBinary,
+            Some(Kind::Bytes) => DataType::BinaryView,
             Some(Kind::Boolean | Kind::Nothing) | None => array.data_type().clone(),
         };
         cast_with_options(array, &target, &options)
@@ -163,7 +211,7 @@ fn cell(array: &ArrayRef, row: usize, is_picture: bool) -> Cell {
     if array.is_null(row) {
         return Cell::Absent;
     }
-    if let Some(texts) = array.as_string_opt::<i64>() {
+    if let Some(texts) = array.as_string_view_opt() {
         return Cell::Text(texts.value(row).to_owned());
     }
     if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
@@ -179,13 +227,16 @@ fn cell(array: &ArrayRef, row: usize, is_picture: bool) -> Cell {
     if let Some(truths) = array.as_boolean_opt() {
         return Cell::Boolean(truths.value(row));
     }
-    if let Some(bytes) = array.as_binary_opt::<i64>() {
+    if let Some(bytes) = array.as_binary_view_opt() {
         let bytes = bytes.value(row).to_vec();
         return if is_picture { Cell::Bytes(bytes) } else { text_of(bytes) };
     }
     if let Some(lists) = array.as_list_opt::<i32>() {
         let list = lists.value(row);
-        if let Some(texts) = list.as_string_opt::<i64>() {
+        if let Some(texts) = list.as_string_view_opt() {
+            if texts.len() > MAX_LIST_STRINGS {
+                return Cell::too_long_list();
+            }
             return Cell::Texts(texts.iter().flatten().map(str::to_owned).collect());
         }
     }

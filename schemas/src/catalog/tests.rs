@@ -141,7 +141,7 @@ fn bad_csv_records_are_rejected_with_their_line() -> Outcome {
     content.extend(b"c,\xff,,,,,,,,\n,x,,,,,,,,\nd,,,,,,,,,\ne,x,,,,,,,maybe,\nf,x,,,,,3.5,,,\ng,x,,,,,,,0,\n");
     content.extend(b"h,\"x,,,,,,,,\ni,x,,,,,,,,\n");
     let rows = rows_of("a.csv", &content)?;
-    assert_eq!(ids(&rows), ["a", "g"]);
+    assert_eq!(ids(&rows), ["a", "g", "i"]);
     assert_eq!(rows[0].as_ref().map(|item| item.location.line), Ok(3));
     assert_eq!(
         rejections(&rows),
@@ -152,7 +152,7 @@ fn bad_csv_records_are_rejected_with_their_line() -> Outcome {
             (8, Some("d"), "it has neither title nor description nor picture".to_owned()),
             (9, Some("e"), "column `new`: expected boolean, got the string \"maybe\"".to_owned()),
             (10, Some("f"), "column `stock`: expected integer, got the string \"3.5\"".to_owned()),
-            (12, None, "it is malformed: a quote is never closed; everything to line 14 is in it".to_owned()),
+            (12, None, "it is malformed: a quote is not closed; the lines after it are read one by one".to_owned()),
         ]
     );
     Ok(())
@@ -289,6 +289,33 @@ fn a_line_over_the_limit_is_rejected_and_reading_goes_on() -> Outcome {
         matches!(told.as_slice(), [(1, None, reason)] if reason.contains("longer than 67108864 bytes")),
         "{told:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn texts_over_the_limit_cost_their_row() -> Outcome {
+    let half = "x".repeat(MAX_ROW_TEXT_BYTES / 2);
+    let row =
+        |id: &str, more: &str| format!("{{\"sku\": \"{id}\", \"name\": \"{half}\", \"text\": \"{half}{more}\"}}\n");
+    let rows = rows_of("a.jsonl", (row("", "") + &row("a", "") + JSON_MUG).as_bytes())?;
+    assert_eq!(ids(&rows), ["7"]);
+    let told = rejections(&rows);
+    let over =
+        format!("it is malformed: its texts have {} bytes, the limit is {MAX_ROW_TEXT_BYTES}", MAX_ROW_TEXT_BYTES + 1);
+    assert_eq!(told, [(1, None, "it has no id".to_owned()), (2, Some("a"), over)]);
+    Ok(())
+}
+
+#[test]
+fn messages_quote_the_start_of_what_is_long() -> Outcome {
+    let long = "x".repeat(100_000);
+    let rows = rows_of(
+        "a.jsonl",
+        format!("\"{long}\"\n{{\"sku\": \"{long}\"}}\n{{\"sku\": 1, \"price\": \"{long}\"}}").as_bytes(),
+    )?;
+    let told = rejections(&rows);
+    assert_eq!(told.len(), 3);
+    assert!(told.iter().all(|(_, _, reason)| reason.len() < 300), "{told:?}");
     Ok(())
 }
 

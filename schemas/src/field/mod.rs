@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use parse::Cell;
-pub use parse::{WrongType, normalise_category};
+pub use parse::{MAX_LIST_STRINGS, WrongType, normalise_category};
 
 /// Names of the columns that every item has; a declared field cannot have one of them.
 pub const RESERVED_NAMES: [&str; 4] = ["id", "title", "description", "image"];

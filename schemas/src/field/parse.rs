@@ -14,10 +14,15 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{FieldSpec, FieldType, FieldValue};
 
+mod json;
+
+/// Strings of a list at most: a short line can hold millions, and each costs more memory than its bytes.
+pub const MAX_LIST_STRINGS: usize = 1 << 16;
 /// Characters of a wrong value that its message quotes.
 const QUOTED_CHARACTERS: usize = 40;
 /// Below this every integer is a float of its own.
@@ -52,39 +57,11 @@ pub(crate) enum Cell {
     Float(f64),
     Boolean(bool),
     Bytes(Vec<u8>),
-    /// Of a type that no field has; in words.
+    /// Of a type that no field has, or too much of it; in words.
     Other(String),
 }
 
 impl Cell {
-    pub(crate) fn from_json(value: Value) -> Cell {
-        match value {
-            Value::Null => Cell::Absent,
-            Value::Bool(truth) => Cell::Boolean(truth),
-            Value::String(text) => Cell::Text(text),
-            Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-                (Some(integer), _, _) => Cell::Integer(integer),
-                (None, Some(unsigned), _) => Cell::Unsigned(unsigned),
-                (None, None, Some(float)) => Cell::Float(float),
-                (None, None, None) => Cell::Other(format!("the number {number}")),
-            },
-            Value::Array(elements) => {
-                let mut texts = Vec::with_capacity(elements.len());
-                for element in elements {
-                    match element {
-                        Value::Null => {}
-                        Value::String(text) => texts.push(text),
-                        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                            return Cell::Other(format!("a list with {}", Cell::from_json(other).describe()));
-                        }
-                    }
-                }
-                Cell::Texts(texts)
-            }
-            Value::Object(_) => Cell::Other("an object".to_owned()),
-        }
-    }
-
     /// The value in words, for messages.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -103,6 +80,26 @@ impl Cell {
         }
     }
 
+    /// A list with more than [`MAX_LIST_STRINGS`] strings.
+    pub(crate) fn too_long_list() -> Cell {
+        Cell::Other(format!("a list of more than {MAX_LIST_STRINGS} strings"))
+    }
+
+    /// Bytes of text in it.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match self {
+            Cell::Text(text) => text.len(),
+            Cell::Texts(texts) => texts.iter().map(String::len).sum(),
+            Cell::Absent
+            | Cell::Integer(_)
+            | Cell::Unsigned(_)
+            | Cell::Float(_)
+            | Cell::Boolean(_)
+            | Cell::Bytes(_)
+            | Cell::Other(_) => 0,
+        }
+    }
+
     /// That this value is not what is expected.
     pub(crate) fn wrong(&self, expected: &str) -> WrongType {
         WrongType { expected: expected.to_owned(), got: self.describe() }
@@ -115,7 +112,7 @@ impl FieldSpec {
     /// # Errors
     /// When the value does not fit the declared type.
     pub fn parse_json(&self, value: &Value) -> Result<Option<FieldValue>, WrongType> {
-        self.parse_cell(Cell::from_json(value.clone()))
+        self.parse_cell(Cell::deserialize(value).unwrap_or_else(|error| Cell::Other(error.to_string())))
     }
 
     /// The value of this field in a text, such as a CSV cell; `None` when it is blank.
@@ -132,7 +129,8 @@ impl FieldSpec {
             FieldType::String | FieldType::Category => Cell::Text(text.to_owned()),
             FieldType::Strings => {
                 let elements = text.split(list_separator).map(str::trim).filter(|element| !element.is_empty());
-                Cell::Texts(elements.map(str::to_owned).collect())
+                let texts: Vec<String> = elements.take(MAX_LIST_STRINGS + 1).map(str::to_owned).collect();
+                if texts.len() > MAX_LIST_STRINGS { Cell::too_long_list() } else { Cell::Texts(texts) }
             }
             FieldType::Integer | FieldType::Float => match trimmed.parse() {
                 Ok(integer) => Cell::Integer(integer),
@@ -144,6 +142,9 @@ impl FieldSpec {
                 _ => return Err(wrong()),
             },
         };
+        if matches!(cell, Cell::Other(_)) {
+            return self.parse_cell(cell);
+        }
         // The message quotes the text as it stands, not the number it was read as.
         self.parse_cell(cell).map_err(|_| wrong())
     }

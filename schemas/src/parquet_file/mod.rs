@@ -4,5 +4,5 @@
 mod read;
 mod write;
 
-pub(crate) use read::{Batches, Builder, open};
+pub(crate) use read::{Batches, Builder, open, open_with_views};
 pub(crate) use write::ParquetFileWriter;

@@ -4,9 +4,13 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
 use crate::error::SchemaError;
 
@@ -17,6 +21,38 @@ pub(crate) type Builder = ParquetRecordBatchReaderBuilder<std::fs::File>;
 pub(crate) fn open(path: &Path) -> Result<Builder, SchemaError> {
     let file = fs_err::File::open(path).map_err(SchemaError::io(path))?.into_parts().0;
     guard(path, || Builder::try_new(file))?.map_err(SchemaError::parquet(path))
+}
+
+/// As [`open`], with strings and bytes as views: a value that a dictionary has once is in memory once, however many rows
+/// have it.
+pub(crate) fn open_with_views(path: &Path) -> Result<Builder, SchemaError> {
+    let file = fs_err::File::open(path).map_err(SchemaError::io(path))?.into_parts().0;
+    let opened = guard(path, || {
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+        let fields: Vec<Field> = metadata.schema().fields().iter().map(|field| as_view(field)).collect();
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?;
+        Ok(Builder::new_with_metadata(file, metadata))
+    })?;
+    opened.map_err(SchemaError::parquet(path))
+}
+
+/// A column of strings or bytes, or a list of them, as views; any other as it is.
+fn as_view(field: &Field) -> Field {
+    let data_type = field.data_type();
+    let is_dictionary_of_strings = matches!(data_type, DataType::Dictionary(_, value) if value.is_string());
+    let view = if data_type.is_string() || is_dictionary_of_strings {
+        DataType::Utf8View
+    } else if matches!(data_type, DataType::Binary | DataType::LargeBinary) {
+        DataType::BinaryView
+    } else if let DataType::List(child) = data_type {
+        DataType::List(Arc::new(as_view(child)))
+    } else if let DataType::LargeList(child) = data_type {
+        DataType::LargeList(Arc::new(as_view(child)))
+    } else {
+        return field.clone();
+    };
+    field.clone().with_data_type(view)
 }
 
 /// The record batches of a file. After an error there is nothing more.

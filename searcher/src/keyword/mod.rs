@@ -22,7 +22,7 @@ mod writer;
 pub use explain::{TermExplanation, TermFieldExplanation};
 pub use index::KeywordIndex;
 pub use query::{KeywordQuery, MAX_QUERY_TERMS};
-pub use writer::{KeywordWriter, WRITER_MEMORY_BYTES};
+pub use writer::{KeywordWriter, MAX_WAITING_TEXT_BYTES, WRITER_MEMORY_BYTES};
 
 /// Folder of the keyword index in a snapshot.
 pub const KEYWORD_FOLDER: &str = "keyword";

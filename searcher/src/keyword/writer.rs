@@ -22,6 +22,9 @@ pub const WRITER_MEMORY_BYTES: usize = 256 << 20;
 
 /// Files that tantivy writes for its own user alone, as temporary files are; those who search may be others.
 const PRIVATE_FILES: [&str; 2] = [".managed.json", "meta.json"];
+/// Bytes of text after which writing waits for analysis: what waits is in memory, and tantivy lets ten thousand items wait,
+/// however long they are. About what fills the memory for postings, so that it makes no more segments than that.
+pub const MAX_WAITING_TEXT_BYTES: usize = 256 << 20;
 
 /// Builds the keyword index in row order. Analysis and writing run on a thread of their own, so that
 /// [`KeywordWriter::write`] returns early.
@@ -32,6 +35,8 @@ pub struct KeywordWriter {
     row: Field,
     text: Vec<(Field, Source)>,
     next_row: u64,
+    /// Bytes of text since analysis was last waited for.
+    waiting_bytes: usize,
 }
 
 /// Where a searched field's text is in a [`StoredItem`].
@@ -81,7 +86,7 @@ impl KeywordWriter {
         // One thread, because several would number documents in an order of their own.
         let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_MEMORY_BYTES).map_err(at)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
-        Ok(KeywordWriter { folder: folder.to_owned(), writer, id, row, text, next_row: 0 })
+        Ok(KeywordWriter { folder: folder.to_owned(), writer, id, row, text, next_row: 0, waiting_bytes: 0 })
     }
 
     /// Adds the next row: 0, 1, 2, ….
@@ -90,25 +95,33 @@ impl KeywordWriter {
     /// When writing fails.
     pub fn write(&mut self, item: &StoredItem) -> Result<(), SearchError> {
         let mut document = TantivyDocument::default();
-        document.add_text(self.id, &item.id);
-        document.add_u64(self.row, self.next_row);
+        let mut add = |field: Field, text: &str| {
+            document.add_text(field, text);
+            self.waiting_bytes += text.len();
+        };
+        add(self.id, &item.id);
         for (field, source) in &self.text {
             match source {
-                Source::Title => item.title.iter().for_each(|text| document.add_text(*field, text)),
-                Source::Description => item.description.iter().for_each(|text| document.add_text(*field, text)),
+                Source::Title => item.title.iter().for_each(|text| add(*field, text)),
+                Source::Description => item.description.iter().for_each(|text| add(*field, text)),
                 Source::Declared(number) => {
                     for text in item.fields.get(*number).and_then(Option::as_ref).map(values).unwrap_or_default() {
-                        document.add_text(*field, text);
+                        add(*field, text);
                     }
                 }
             }
         }
+        document.add_u64(self.row, self.next_row);
         if let Err(source) = self.writer.add_document(document) {
             // It only says that the writing thread has ended; what it ended with comes with the next commit.
             let cause = self.writer.prepare_commit().map(drop).err().unwrap_or(source);
             return Err(self.error(cause));
         }
         self.next_row += 1;
+        if self.waiting_bytes >= MAX_WAITING_TEXT_BYTES {
+            self.waiting_bytes = 0;
+            self.writer.commit().map_err(|source| self.error(source))?;
+        }
         Ok(())
     }
 
