@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use encoders::{Checkpoint, DeviceChoice, EncoderError, ImageEncoder, ImageLimits, TextEncoder, TextRole};
+use schemas::items::ITEMS_FILE;
 use schemas::manifest::ModalityManifest;
 use schemas::{Architecture, Dtype, EncoderSpec, Modality, Row};
 
@@ -237,7 +238,9 @@ impl Searcher {
         let row = self.keyword.row_of(id)?.ok_or_else(unknown)?;
         let found = self.items.id(row)?;
         if found != id {
-            return Err(self.keyword.contradiction(&format!("`{id}` is in row {row}, where the items have `{found}`")));
+            // Either file may be the damaged one; the message names both.
+            let what = format!("`{id}` is in row {row}, where `{ITEMS_FILE}` has `{found}`");
+            return Err(self.keyword.contradiction(&what));
         }
         Ok(row)
     }

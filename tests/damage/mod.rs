@@ -60,7 +60,9 @@ pub(super) fn items(seed: u64) -> Vec<ExampleItem> {
                 text("Home > Kitchen"),
                 Some(FieldValue::Strings(vec![word().to_owned(), "gift".to_owned()])),
             ];
-            let description = (number % 4 > 0).then(|| format!("A {} {} for every day.", word(), word()));
+            // A word of its own for each item makes the dictionary of terms long.
+            let own = Random::new(seed * 7_000_000 + number as u64).next();
+            let description = (number % 4 > 0).then(|| format!("A {} {} for every day, {own:x}.", word(), word()));
             let item = StoredItem { id: format!("i{number:04}"), title: Some(title), description, image: None, fields };
             let embedding = |salt| unit(&mut Random::new(seed * 1_000_000 + number as u64 * 2 + salt));
             ExampleItem { item, embeddings: [Some(embedding(0)), (number % 5 > 0).then(|| embedding(1))] }
