@@ -1,5 +1,5 @@
 //! The files of a snapshot against its manifest, as a reader looks at them. Owns the checks before opening, and finding
-//! out which file of the keyword index is damaged; `indexer verify` owns the check of everything. Invariant: what passes
+//! out which of several files that are read together is damaged; `indexer verify` owns the check of everything. Invariant: what passes
 //! is a regular file in a folder of the snapshot itself, with the manifest's size and end.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use schemas::{Manifest, SchemaError};
 use crate::error::SearchError;
 use crate::keyword::KEYWORD_FOLDER;
 use crate::snapshot::invalid_manifest;
-use crate::vector::GRAPH_FILE;
+use crate::vector::{GRAPH_FILE, NODE_TABLE_FILE};
 
 /// What is compared with the manifest when a snapshot is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,20 +82,38 @@ pub(crate) fn encoders_folder(snapshot: &Path) -> Result<PathBuf, SearchError> {
     Ok(resolved.parent().and_then(Path::parent).unwrap_or(&resolved).join("encoders"))
 }
 
-/// The first file of the keyword index that is not what the manifest says; reads all of them. `None` where they all are.
-pub(crate) fn damaged_keyword_file(folder: &Path, manifest: &Manifest) -> Option<PathBuf> {
-    let prefix = format!("{KEYWORD_FOLDER}/");
-    let files = manifest.files.iter().filter(|(name, _)| name.starts_with(&prefix));
+/// Files that are read together, so that damage of one may show in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileGroup {
+    Keyword,
+    Graph,
+}
+
+impl FileGroup {
+    fn has(self, name: &str) -> bool {
+        match self {
+            FileGroup::Keyword => Path::new(name).starts_with(KEYWORD_FOLDER),
+            FileGroup::Graph => [GRAPH_FILE, NODE_TABLE_FILE].contains(&name),
+        }
+    }
+}
+
+/// The first file of a group that is not what the manifest says; reads all of them. `None` where they all are.
+pub(crate) fn damaged_file(folder: &Path, manifest: &Manifest, group: FileGroup) -> Option<PathBuf> {
+    let files = manifest.files.iter().filter(|(name, _)| group.has(name));
     files.map(|(name, entry)| (folder.join(name), entry)).find_map(|(path, entry)| {
         let is_whole = checksum_file(&path).is_ok_and(|got| entry.same_content(&got));
         (!is_whole).then_some(path)
     })
 }
 
-/// An error of the keyword index with the path that `find` gives, which is only asked for one.
-pub(crate) fn name_keyword_file(error: SearchError, find: impl FnOnce() -> Option<PathBuf>) -> SearchError {
+/// An error of a group of files with the path that `find` gives, which is only asked for one.
+pub(crate) fn name_file(error: SearchError, find: impl FnOnce(FileGroup) -> Option<PathBuf>) -> SearchError {
     if let SearchError::Keyword { path, source } = error {
-        return SearchError::Keyword { path: find().unwrap_or(path), source };
+        return SearchError::Keyword { path: find(FileGroup::Keyword).unwrap_or(path), source };
+    }
+    if let SearchError::Vector { path, reason } = error {
+        return SearchError::Vector { path: find(FileGroup::Graph).unwrap_or(path), reason };
     }
     error
 }

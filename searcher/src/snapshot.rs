@@ -65,8 +65,8 @@ pub struct Searcher {
     pub(crate) items: ItemsReader,
     pub(crate) vector: Option<VectorFiles>,
     pub(crate) encoders: QueryEncoders,
-    /// The damaged file of the keyword index, once somebody had to look for it.
-    damaged_keyword_file: OnceLock<Option<PathBuf>>,
+    /// The damaged files of the keyword index and of the graph, once somebody had to look for them.
+    damaged_files: [OnceLock<Option<PathBuf>>; 2],
     /// Dropped last: the files above are open until then.
     _hold: SnapshotHold,
 }
@@ -90,26 +90,35 @@ impl Searcher {
     pub fn open(folder: &Path, options: &OpenOptions) -> Result<Searcher, SearchError> {
         let hold = SnapshotHold::take(folder)?;
         let manifest = hold.read_manifest()?;
-        check_manifest(folder, &manifest)?;
-        files::check(folder, &manifest, options.check)?;
-        let keyword = KeywordIndex::open_with(&folder.join(KEYWORD_FOLDER), &manifest.keyword, options.maps.keyword)
-            .map_err(|error| files::name_keyword_file(error, || files::damaged_keyword_file(folder, &manifest)))?;
+        Searcher::open_held(folder, &manifest, hold, options)
+            .map_err(|error| files::name_file(error, |group| files::damaged_file(folder, &manifest, group)))
+    }
+
+    fn open_held(
+        folder: &Path,
+        manifest: &Manifest,
+        hold: SnapshotHold,
+        options: &OpenOptions,
+    ) -> Result<Searcher, SearchError> {
+        check_manifest(folder, manifest)?;
+        files::check(folder, manifest, options.check)?;
+        let keyword = KeywordIndex::open_with(&folder.join(KEYWORD_FOLDER), &manifest.keyword, options.maps.keyword)?;
         let items = MappedFile::open_with(&folder.join(ITEMS_FILE), options.maps.items)?;
         let items = ItemsReader::open(items, &manifest.fields)?;
         let vector = match &manifest.vector {
-            Some(vector) => Some(open_vector(folder, &manifest, vector, &options.maps)?),
+            Some(vector) => Some(open_vector(folder, manifest, vector, &options.maps)?),
             None => None,
         };
-        check_rows(&folder.join(KEYWORD_FOLDER), &manifest, keyword.row_count())?;
-        check_rows(&folder.join(ITEMS_FILE), &manifest, items.row_count())?;
+        check_rows(&folder.join(KEYWORD_FOLDER), manifest, keyword.row_count())?;
+        check_rows(&folder.join(ITEMS_FILE), manifest, items.row_count())?;
         let encoders_folder = match &options.encoders_folder {
             Some(encoders) => encoders.clone(),
             None => files::encoders_folder(folder)?,
         };
         let encoders = QueryEncoders::new(encoders_folder, options.device, &manifest.modalities);
-        let damaged_keyword_file = OnceLock::new();
-        let folder = folder.to_owned();
-        Ok(Searcher { folder, manifest, keyword, items, vector, encoders, damaged_keyword_file, _hold: hold })
+        let (folder, manifest) = (folder.to_owned(), manifest.clone());
+        let damaged_files = [OnceLock::new(), OnceLock::new()];
+        Ok(Searcher { folder, manifest, keyword, items, vector, encoders, damaged_files, _hold: hold })
     }
 
     /// The snapshot's manifest.
@@ -130,11 +139,13 @@ impl Searcher {
         &self.items
     }
 
-    /// An error with the damaged file's path, where it names only the folder of the keyword index. The first such error
-    /// reads and compares the files of that folder.
+    /// An error with the path of the damaged file, where several are read together. The first such error reads and compares
+    /// them.
     pub(crate) fn name_damaged_file(&self, error: SearchError) -> SearchError {
-        let find = || files::damaged_keyword_file(&self.folder, &self.manifest);
-        files::name_keyword_file(error, || self.damaged_keyword_file.get_or_init(find).clone())
+        files::name_file(error, |group| {
+            let found = &self.damaged_files[group as usize];
+            found.get_or_init(|| files::damaged_file(&self.folder, &self.manifest, group)).clone()
+        })
     }
 }
 
