@@ -29,13 +29,15 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "json_lines", run: catalogs::json_lines, seeds: catalogs::json_lines_seeds },
     Target { name: "csv", run: catalogs::csv, seeds: catalogs::csv_seeds },
     Target { name: "parquet", run: catalogs::parquet, seeds: catalogs::parquet_seeds },
     Target { name: "manifest", run: files::manifest, seeds: files::manifest_seeds },
     Target { name: "items", run: files::items, seeds: files::items_seeds },
     Target { name: "modalities", run: files::modalities, seeds: files::modalities_seeds },
+    Target { name: "graph", run: files::graph, seeds: files::graph_seeds },
+    Target { name: "node_table", run: files::node_table, seeds: files::node_table_seeds },
     Target { name: "filter", run: queries::filter, seeds: queries::filter_seeds },
     Target { name: "analysis", run: queries::analysis, seeds: queries::analysis_seeds },
     Target { name: "trec", run: queries::trec, seeds: queries::trec_seeds },
