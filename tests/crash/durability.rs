@@ -38,7 +38,7 @@ fn a_night_makes_everything_durable_before_it_is_visible() {
         }
         eprintln!("{name} night: {} calls, {} syncs of changes, {needed} of them needed", calls.len(), groups.len());
         let in_snapshot = last.values().filter(|path| path.starts_with("snapshots/")).count();
-        // Manifest, items, two vector files, nine keyword files, and three folders.
+        // Manifest, items, vector and keyword files, and three folders.
         assert!(in_snapshot >= 16, "{last:?}");
     }
 }

@@ -17,7 +17,7 @@
 
 use std::path::Path;
 
-use schemas::{MappedFile, Row};
+use schemas::{MappedFile, Row, SchemaError};
 
 use super::graph_file::{GraphFile, damaged};
 use crate::error::SearchError;
@@ -93,8 +93,8 @@ impl NodeTable {
     /// # Errors
     /// When writing fails.
     pub(super) fn write(&self, path: &Path) -> Result<(), SearchError> {
-        let failed = |error: std::io::Error| SearchError::Vector { path: path.to_owned(), reason: error.to_string() };
-        fs_err::write(path, self.bytes()).map_err(failed)
+        let written = fs_err::write(path, self.bytes());
+        written.map_err(|source| SchemaError::Io { path: path.to_owned(), source }.into())
     }
 
     /// The sum of the levels of all nodes before `slot`.
