@@ -107,8 +107,8 @@ impl<'a> Journal<'a> {
         tracing::info!(stage = self.stage, seconds = (seconds * 1000.0).round() / 1000.0, "{words}");
     }
 
-    /// Ends the run: completes its report and leaves it in the store. A report that cannot be written is an error in the
-    /// log and changes nothing else: what was published is published.
+    /// Ends the run: completes its report and leaves it in the store. A run whose report cannot be written has failed, and
+    /// the store would say that it still runs; what was published is published, and the error says so.
     pub(crate) fn close(mut self, ended: Result<RunReport, IndexError>) -> Result<RunReport, RunFailure> {
         self.end_stage(if ended.is_ok() { "stage done" } else { "stage ended by an error" });
         self.seconds.insert("total".to_owned(), self.start.elapsed().as_secs_f64());
@@ -116,13 +116,13 @@ impl<'a> Journal<'a> {
         let finished = rfc3339(OffsetDateTime::now_utc()).max(self.started.clone());
         let (tool_version, partition) =
             (env!("CARGO_PKG_VERSION").to_owned(), self.share.map(|share| share.to_string()));
-        match ended {
+        let error = match ended {
             Ok(report) => {
                 let rejects = self.files.as_ref().map(|files| files.rejects.display().to_string());
                 let report = RunReport {
-                    tool_version,
-                    partition,
-                    finished,
+                    tool_version: tool_version.clone(),
+                    partition: partition.clone(),
+                    finished: finished.clone(),
                     started: self.started.clone(),
                     parent: self.parent.clone(),
                     rejects_file: rejects.unwrap_or_default(),
@@ -137,42 +137,51 @@ impl<'a> Journal<'a> {
                     rejected = report.rejected,
                     "run ended"
                 );
-                self.keep(&report.to_json());
-                Ok(report)
+                match self.keep(&report.to_json()) {
+                    Ok(()) => return Ok(report),
+                    Err(error) => unrecorded(&report, error),
+                }
             }
-            Err(error) => {
-                let stopped = matches!(error, IndexError::Stopped);
-                let report = FailureReport {
-                    outcome: if stopped { RunOutcome::Stopped } else { RunOutcome::Failed },
-                    tool_version,
-                    partition,
-                    finished,
-                    started: self.started.clone(),
-                    parent: self.parent.clone(),
-                    stage: self.stage.to_owned(),
-                    error: chain(&error),
-                    seconds: self.seconds.clone(),
-                };
-                self.keep(&report.to_json());
-                Err(RunFailure { error: Box::new(error), report: Box::new(report) })
-            }
+            Err(error) => error,
+        };
+        let stopped = matches!(error, IndexError::Stopped);
+        let report = FailureReport {
+            outcome: if stopped { RunOutcome::Stopped } else { RunOutcome::Failed },
+            tool_version,
+            partition,
+            finished,
+            started: self.started.clone(),
+            parent: self.parent.clone(),
+            stage: self.stage.to_owned(),
+            error: chain(&error),
+            seconds: self.seconds.clone(),
+        };
+        if let Err(unkept) = self.keep(&report.to_json()) {
+            tracing::error!(
+                error = &unkept as &dyn std::error::Error,
+                "the run's report cannot be kept in the store either"
+            );
         }
+        Err(RunFailure { error: Box::new(error), report: Box::new(report) })
     }
 
-    fn keep(&self, report: &str) {
-        let Some(store) = &self.store else { return };
+    fn keep(&self, report: &str) -> Result<(), IndexError> {
+        let Some(store) = &self.store else { return Ok(()) };
         let path = match &self.files {
             Some(files) => files.report.clone(),
             // Another run holds the store: a name that it cannot choose.
             None => store.reports_folder().join(format!("{}_pid{}.json", compact_now(), std::process::id())),
         };
-        if let Err(error) = write_durably(&path, report.as_bytes()) {
-            tracing::error!(
-                path = %path.display(),
-                error = &error as &dyn std::error::Error,
-                "the run's report cannot be kept in the store"
-            );
-        }
+        Ok(write_durably(&path, report.as_bytes())?)
+    }
+}
+
+/// A run whose report cannot be kept has failed; after a publish the error says what serves.
+fn unrecorded(report: &RunReport, error: IndexError) -> IndexError {
+    let published = report.snapshot.as_deref().filter(|_| report.outcome == RunOutcome::Published);
+    match published.and_then(SnapshotId::parse) {
+        Some(snapshot) => IndexError::AfterPublish { snapshot, source: Box::new(error) },
+        None => error,
     }
 }
 
