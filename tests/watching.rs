@@ -174,6 +174,11 @@ fn status_says_how_fresh_the_snapshot_is_and_max_age_decides_the_exit_code() {
     let older = text.replace(&format!("\"created\": \"{year}"), "\"created\": \"2020");
     assert_ne!(text, older);
     fs_err::write(&path, older).unwrap();
+    // A snapshot's name has the digest of its manifest.
+    let digest = schemas::durable::checksum_file(&path).unwrap().blake3;
+    let id = schemas::SnapshotId::new(&published["snapshot"].as_str().unwrap()[..16], &digest[..12]).unwrap();
+    fs_err::rename(path.parent().unwrap(), folder.path("store/snapshots").join(id.as_str())).unwrap();
+    folder.write("store/CURRENT", format!("{id}\n"));
     upkeep(&folder, "status", &["--max-age", "26h"]).expect_code(1).expect_stderr(&["old, more than 26 h 00 min"]);
     let old = upkeep(&folder, "status", &["--json"]).expect_code(0).json();
     assert!(old["freshness"]["age_seconds"].as_u64().unwrap() > 365 * 86_400);

@@ -224,17 +224,25 @@ mod tests {
 
     use super::*;
 
-    const ID: &str = "20261119T031500Z-0f1e2d3c4b5a";
+    /// The manifest of the format book.
+    fn example() -> &'static str {
+        let book = include_str!("../../schemas/README.md");
+        book.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap()
+    }
+
+    /// The name of a snapshot with that manifest.
+    fn id() -> SnapshotId {
+        let digest = blake3::hash(example().as_bytes()).to_hex();
+        SnapshotId::new("20261119T031500Z", &digest[..12]).unwrap()
+    }
 
     /// A store whose published snapshot has the format book's manifest, created at 2026-11-20T03:15:00Z, with reports.
     fn store(reports: &[Value]) -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(folder.path()).unwrap();
-        let id = SnapshotId::parse(ID).unwrap();
-        let book = include_str!("../../schemas/README.md");
-        let example = book.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let id = id();
         fs_err::create_dir(store.snapshot_folder(&id)).unwrap();
-        fs_err::write(store.snapshot_folder(&id).join("manifest.json"), example).unwrap();
+        fs_err::write(store.snapshot_folder(&id).join("manifest.json"), example()).unwrap();
         store.set_current(&id, &store.lock().unwrap()).unwrap();
         for (number, report) in reports.iter().enumerate() {
             let path = store.reports_folder().join(format!("20261120T03150{number}Z.json"));
@@ -257,13 +265,13 @@ mod tests {
         };
         let built = "2026-11-20T03:15:00Z".to_owned();
         assert_eq!(freshness(&[]), (built.clone(), 73 * 3600, None));
-        let confirmed = run("unchanged", "2026-11-22T03:15:00Z", Some(ID));
+        let confirmed = run("unchanged", "2026-11-22T03:15:00Z", Some(id().as_str()));
         let refused = run("refused", "2026-11-23T03:15:00Z", None);
         let expected = ("2026-11-22T03:15:00Z".to_owned(), 25 * 3600, Some("2026-11-22T03:16:00Z".to_owned()));
         assert_eq!(freshness(&[confirmed, refused]), expected);
         let other = run("unchanged", "2026-11-22T03:15:00Z", Some("20261118T031500Z-0f1e2d3c4b5a"));
         assert_eq!(freshness(&[other]).0, built, "of another snapshot, before a rollback");
-        let future = run("unchanged", "2027-01-01T00:00:00Z", Some(ID));
+        let future = run("unchanged", "2027-01-01T00:00:00Z", Some(id().as_str()));
         assert_eq!(freshness(&[future]).1, 0);
     }
 
@@ -272,11 +280,11 @@ mod tests {
         let failed =
             json!({"outcome": "failed", "started": "2026-11-21T03:15:00Z", "stage": "encode", "error": "no room"});
         let share = json!({"outcome": "encoded", "started": "2026-11-22T03:15:00Z", "partition": "1/2"});
-        let (_folder, store) = store(&[run("published", "2026-11-20T03:15:00Z", Some(ID)), failed, share]);
+        let (_folder, store) = store(&[run("published", "2026-11-20T03:15:00Z", Some(id().as_str())), failed, share]);
         let status = status(&store, OffsetDateTime::UNIX_EPOCH).unwrap();
         let last = status.last_run.unwrap();
         assert_eq!((last.outcome, last.stage.as_deref()), ("failed", Some("encode")));
-        assert_eq!(status.current.as_deref(), Some(ID));
+        assert_eq!(status.current.as_deref(), Some(id().as_str()));
         assert_eq!(status.snapshots[0].overruled.as_ref().unwrap().gates, ["max_item_drop"]);
         assert_eq!(status.freshness.age_seconds, Some(0), "a clock that went back");
         assert!(status.writers.is_empty());
