@@ -2,10 +2,11 @@
 //! base level, and how a filter steers it; not bytes, nor scores. Invariant: every slot is looked at once, so that a walk
 //! ends after at most as many steps as there are nodes, whatever the graph says.
 //!
-//! **With a filter** the beam holds kept nodes only, and where a neighbour is not kept the walk looks through it at its own
-//! neighbours (ACORN-1: Patel, Kraft, Guestrin, Zaharia 2024, <https://arxiv.org/abs/2403.04871>): distances are computed for
-//! kept nodes only, so that a filter makes a walk cheaper, not dearer. Few kept nodes can leave it in a corner of the
-//! graph; it then finds fewer than asked for, and the caller scans.
+//! **With a filter** the beam holds kept nodes only. A filter that keeps many leaves the walk its ways: it goes over all
+//! nodes. One that keeps few steers it: where a neighbour is not kept the walk looks through it at its own neighbours
+//! (ACORN-1: Patel, Kraft, Guestrin, Zaharia 2024, <https://arxiv.org/abs/2403.04871>), so that distances are computed for
+//! kept nodes only. Few kept nodes can leave it in a corner of the graph; it then finds fewer than asked for, and the
+//! caller scans.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
@@ -17,12 +18,17 @@ use super::node_table::NodeTable;
 use crate::error::SearchError;
 use crate::row_set::RowSet;
 
+/// Share of kept nodes below which a filter steers the walk. Over all nodes a walk costs the inverse of the share, steered
+/// about three times the walk without a filter (`benches/graph.rs`).
+const STEERED_BELOW: f64 = 1.0 / 3.0;
+
 /// One walk.
 pub(super) struct Walk<'a> {
     graph: &'a GraphFile,
     table: &'a NodeTable,
     query: &'a [f32],
     rows: Option<&'a RowSet>,
+    is_steered: bool,
     seen: HashSet<u32, BuildHasherDefault<SlotHasher>>,
     /// Nodes whose neighbours were not looked at yet, nearest first.
     frontier: BinaryHeap<Near>,
@@ -72,7 +78,7 @@ impl Hasher for SlotHasher {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk towards `query`, which must have the item vectors' length, with a beam of `width` nodes.
+    /// A walk towards `query`, which must have the item vectors' length, with a beam of `width` nodes. Counts `rows`.
     pub(super) fn new(
         graph: &'a GraphFile,
         table: &'a NodeTable,
@@ -81,7 +87,9 @@ impl<'a> Walk<'a> {
         width: usize,
     ) -> Walk<'a> {
         let (seen, frontier, nearest) = (HashSet::default(), BinaryHeap::new(), BinaryHeap::new());
-        Walk { graph, table, query, rows, seen, frontier, nearest, width }
+        let few = f64::from(graph.nodes()) * STEERED_BELOW;
+        let is_steered = rows.is_some_and(|rows| (rows.len() as f64) < few);
+        Walk { graph, table, query, rows, is_steered, seen, frontier, nearest, width }
     }
 
     /// The nearest nodes that the walk finds, nearest first; at most the beam's width.
@@ -102,9 +110,10 @@ impl<'a> Walk<'a> {
             if self.nearest.len() >= self.width && self.nearest.peek().is_some_and(|furthest| near < furthest.0) {
                 break;
             }
-            match self.rows {
-                None => self.look_around(near.slot)?,
-                Some(_) => self.look_around_and_through(near.slot)?,
+            if self.is_steered {
+                self.look_around_and_through(near.slot)?;
+            } else {
+                self.look_around(near.slot)?;
             }
         }
         Ok(self.nearest.into_sorted_vec().into_iter().map(|Reverse(near)| near).collect())
@@ -135,7 +144,8 @@ impl<'a> Walk<'a> {
         let graph = self.graph;
         for neighbour in graph.neighbours(self.node(slot)?, 0)? {
             if self.seen.insert(neighbour) {
-                self.offer(neighbour)?;
+                let is_kept = self.is_kept(neighbour)?;
+                self.offer(neighbour, is_kept)?;
             }
         }
         Ok(())
@@ -154,7 +164,7 @@ impl<'a> Walk<'a> {
             }
             if self.is_kept(neighbour)? {
                 self.seen.insert(neighbour);
-                self.offer(neighbour)?;
+                self.offer(neighbour, true)?;
                 left = left.saturating_sub(1);
             } else {
                 others.push(neighbour);
@@ -168,7 +178,7 @@ impl<'a> Walk<'a> {
             for neighbour in graph.neighbours(self.node(other)?, 0)? {
                 if !self.seen.contains(&neighbour) && self.is_kept(neighbour)? {
                     self.seen.insert(neighbour);
-                    self.offer(neighbour)?;
+                    self.offer(neighbour, true)?;
                     left = left.saturating_sub(1);
                 }
             }
@@ -176,17 +186,19 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Takes a node into beam and frontier if it is near enough.
-    fn offer(&mut self, slot: u32) -> Result<(), SearchError> {
+    /// Takes a node into the frontier if it is near enough, and into the beam if it is kept too.
+    fn offer(&mut self, slot: u32, is_kept: bool) -> Result<(), SearchError> {
         let near = self.near(slot)?;
-        if self.nearest.len() < self.width {
+        let is_full = self.nearest.len() >= self.width;
+        if is_full && self.nearest.peek().is_some_and(|furthest| near < furthest.0) {
+            return Ok(());
+        }
+        self.frontier.push(near);
+        if is_kept {
+            if is_full {
+                self.nearest.pop();
+            }
             self.nearest.push(Reverse(near));
-            self.frontier.push(near);
-        } else if let Some(mut furthest) = self.nearest.peek_mut()
-            && near > furthest.0
-        {
-            *furthest = Reverse(near);
-            self.frontier.push(near);
         }
         Ok(())
     }
