@@ -87,12 +87,15 @@ impl Graph {
         found.into_iter().map(|near| Ok((self.row(near.slot)?, near.product))).collect()
     }
 
-    /// Follows every node, neighbour and row once: whether the two files are a whole graph of the manifest. O(bytes);
-    /// for checking what was just written, and for `verify`.
+    /// Follows every node, neighbour and row once: whether the two files are a whole graph, over which no walk fails.
+    /// O(bytes); for checking what was just written.
     ///
     /// # Errors
     /// Says what is wrong first.
     pub fn check(&self) -> Result<(), SearchError> {
+        if self.file.nodes() > 0 {
+            self.check_reaches(self.file.entry_slot(), self.file.highest_level())?;
+        }
         let mut levels_before = 0;
         for slot in 0..self.file.nodes() {
             let table_says = self.table.levels_before(slot, &self.file)?;
@@ -102,12 +105,21 @@ impl Graph {
             let node = self.file.node(slot, levels_before)?;
             let level = self.file.levels(slot, 1)?.sum::<u16>();
             for level in 0..=level {
-                let _each_in_range = self.file.neighbours(node, level)?;
+                for neighbour in self.file.neighbours(node, level)? {
+                    self.check_reaches(neighbour, level)?;
+                }
             }
             self.row(slot)?;
             levels_before += u64::from(level);
         }
         self.file.check_end(levels_before)
+    }
+
+    fn check_reaches(&self, slot: u32, level: u16) -> Result<(), SearchError> {
+        if self.file.levels(slot, 1)?.all(|reached| reached >= level) {
+            return Ok(());
+        }
+        Err(self.file.damaged(format!("slot {slot} does not reach level {level}")))
     }
 
     /// The row of a slot, as graph and table agree on it.
