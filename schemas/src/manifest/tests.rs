@@ -92,7 +92,7 @@ fn names_in_the_file_are_those_of_the_format_book() -> Outcome {
 
 #[test]
 fn the_example_of_the_format_book_is_whole() -> Outcome {
-    let book = include_str!("../README.md");
+    let book = include_str!("../../README.md");
     let example = book.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).ok_or("no example")?;
     let read = Manifest::from_bytes(Path::new("README.md"), example.as_bytes())?;
     let written: serde_json::Value = serde_json::from_slice(&read.to_bytes())?;
