@@ -22,14 +22,14 @@ pub fn line(text: &str) -> String {
     shown
 }
 
-/// As [`line`], with the line feeds left as they are: for text made of lines of our own.
+/// As [`line()`], with the line feeds left as they are: for text made of lines of our own.
 #[must_use]
 pub fn lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(line).collect();
     lines.join("\n")
 }
 
-/// JSON that reads back equal, with the characters escaped that [`line`] escapes and the format itself allows in strings.
+/// JSON that reads back equal, with the characters escaped that [`line()`] escapes and the format itself allows in strings.
 #[must_use]
 pub fn json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());

@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
 
     /// Looks at kept neighbours, and through the others at their kept neighbours, until as many were found as the graph's
     /// connectivity. Twice as many cost 1.6 times the distances for recall that is higher by less than 0.01, half as many
-    /// lose up to 0.05 (`benches/graph.rs`, one row of ten kept).
+    /// lose 0.02 to 0.05 (one row of ten and of twenty kept; `benches/graph.rs`).
     fn look_around_and_through(&mut self, slot: u32) -> Result<(), SearchError> {
         let graph = self.graph;
         let mut left = graph.connectivity();
