@@ -21,6 +21,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use indexer::error::chain;
 use schemas::items::StoredItem;
 use schemas::{FieldValue, Manifest, SnapshotId, Store};
 use searcher::example::{self, DIMENSION, ExampleItem};
@@ -276,7 +277,7 @@ fn a_file_replaced_by_another_snapshots_a_folder_or_a_link_is_refused_by_name() 
     let refused = |name: &str, what: &str| {
         for check in [FileCheck::Ends, FileCheck::Checksums] {
             let error = open(check).map(|_| ()).expect_err(&format!("{name} as {what} is accepted"));
-            let message = worker::chain(&error);
+            let message = chain(&error);
             assert!(message.contains(name), "{name} as {what}: {message}");
         }
         assert!(worker::verify_files(&ours).is_err(), "{name} as {what}");

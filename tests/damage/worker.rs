@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use indexer::error::chain;
 use indexer::upkeep;
 use schemas::map::MapOptions;
 use schemas::{Manifest, SnapshotId, Store};
@@ -58,17 +59,6 @@ impl Outcome {
             Outcome::OtherError | Outcome::Unverified | Outcome::Crash | Outcome::Hang => true,
         }
     }
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Which part of the reader is asked.

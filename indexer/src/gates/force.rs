@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn accounts_are_found_by_number() {
-        let accounts = "root:x:0:0:root:/root:/bin/bash\n\nbroken\n:x:7:7::/:\nana:x:1000:1000:Ana:/home/ana:/bin/sh\n";
+        let accounts = "root:x:0:0:root:/root:/bin/bash\n\nbroken\n:x:7:7::/:\nana:x:1000:1000:Ana:/:/bin/sh\n";
         assert_eq!(account_name(accounts, 0).as_deref(), Some("root"));
         assert_eq!(account_name(accounts, 1000).as_deref(), Some("ana"));
         assert_eq!(account_name(accounts, 7), None);

@@ -13,7 +13,7 @@ pub const EXACT_SCAN_ROWS: u64 = 20_000;
 
 /// Up to this share of all rows, rows kept by a filter are scanned exactly, however many: they lie so far apart in the graph
 /// that a walk over them gets lost. Recall@10 of the walk alone, beam 64, is 0.9995 when one row of five is kept, 0.988 of
-/// ten, 0.93 of twenty, 0.80 of fifty (`benches/graph.rs`); the beam here is at least four times as wide.
+/// ten, 0.93 of twenty, 0.80 of fifty (`benches/graph.rs`, 50,000 rows); the beam here is at least four times as wide.
 pub const EXACT_SCAN_SHARE: f64 = 0.05;
 
 /// Rows taken from the graph for each candidate where the query weighs modalities otherwise than item vectors do, or
