@@ -9,6 +9,7 @@ use schemas::catalog::{CatalogConfig, CatalogField, CatalogFormat};
 use schemas::manifest::{
     AnalyzerKind, EmbeddingFusionKind, KeywordFieldManifest, KeywordManifest, RankFusionManifest, RankFusionMethod,
 };
+use schemas::ranking::Matching;
 use schemas::{Dtype, FieldSpec, FieldType, Modality};
 use searcher::{keyword, rank_fusion};
 

@@ -22,6 +22,14 @@ pub enum SchemaError {
         /// The cause, with line and column.
         source: serde_json::Error,
     },
+    /// The file is not the TOML that is expected.
+    #[error("`{path}` is not valid")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// The cause, with line and column.
+        source: Box<toml::de::Error>,
+    },
     /// The file is not the Arrow file that is expected.
     #[error("`{path}` is not a valid Arrow file")]
     Arrow {

@@ -23,6 +23,7 @@ pub mod map;
 pub mod modalities;
 pub mod modality;
 mod parquet_file;
+pub mod ranking;
 pub mod rejects;
 mod snapshot_id;
 pub mod store;
@@ -37,6 +38,7 @@ pub use item::{ImageSource, Item, Location};
 pub use manifest::Manifest;
 pub use map::MappedFile;
 pub use modality::Modality;
+pub use ranking::RankingSettings;
 pub use store::{SnapshotId, Store};
 
 /// Number of an item in one snapshot: dense, from 0, the same in every file of it.

@@ -15,6 +15,7 @@ use crate::field::FieldSpec;
 use crate::format_version;
 use crate::map::open_regular;
 use crate::modality::Modality;
+use crate::ranking::Matching;
 use crate::snapshot_id::SnapshotId;
 
 mod gates;
@@ -84,6 +85,12 @@ pub struct ModalityManifest {
 pub struct KeywordManifest {
     /// Saturation of a term's frequency.
     pub k1: f32,
+    /// How many words of a query an item must have; snapshots of earlier versions: any.
+    #[serde(default)]
+    pub matching: Matching,
+    /// Weight of words that stand close together; snapshots of earlier versions: none.
+    #[serde(default)]
+    pub proximity: f32,
     /// Searched fields: `title`, `description` and the declared fields with `searched`.
     pub fields: Vec<KeywordFieldManifest>,
 }
@@ -255,7 +262,12 @@ impl Manifest {
     fn numbers(&self) -> impl Iterator<Item = f32> {
         let weights = self.modalities.iter().map(|modality| modality.weight);
         let fields = self.keyword.fields.iter().flat_map(|field| [field.weight, field.b]);
-        let others = [self.keyword.k1, self.rank_fusion.alpha, self.rank_fusion.reciprocal_rank_constant];
+        let others = [
+            self.keyword.k1,
+            self.keyword.proximity,
+            self.rank_fusion.alpha,
+            self.rank_fusion.reciprocal_rank_constant,
+        ];
         weights.chain(fields).chain(others)
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemas::Modality;
 use schemas::manifest::RankFusionMethod;
+use schemas::ranking::Matching;
 use searcher::Mode;
 use searcher::query::DEFAULT_LIMIT;
 
@@ -105,6 +106,12 @@ pub(crate) struct RankingArguments {
     /// `or` and parentheses. An item without a value matches no comparison with it.
     #[arg(long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
+    /// Ranking settings, as `searcher tune` writes them; what other flags say comes first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// How many words of a text an item must have: any, all or a share such as 75% [default: the snapshot's]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) matching: Option<Matching>,
     /// How keyword and vector scores become one [default: the snapshot's]
     #[arg(long, value_enum)]
     pub(crate) method: Option<MethodArgument>,

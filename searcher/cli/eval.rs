@@ -14,7 +14,7 @@ use searcher::{Mode, Searcher};
 
 use crate::arguments::{EvalArguments, SnapshotArguments};
 use crate::opened::{Opened, open};
-use crate::search::with_ranking;
+use crate::search::{settings, with_ranking};
 use crate::{output, table};
 
 /// Ranks that recall@100 needs.
@@ -26,7 +26,7 @@ pub(crate) fn eval(snapshot: &SnapshotArguments, arguments: &EvalArguments) -> a
     let qrels = trec::read_qrels(&arguments.qrels)?;
     let Opened { searcher, .. } = open(snapshot)?;
     let modes = modes(snapshot, arguments, &searcher);
-    say_what_is_missing(snapshot, arguments, &searcher, &modes, &queries, &qrels);
+    say_what_is_missing(snapshot, &searcher, &modes, &queries, &qrels);
     let is_judged = |query: &&EvaluationQuery| qrels.get(&query.id).is_some_and(has_relevant);
     let asked: Vec<&EvaluationQuery> = match arguments.run {
         Some(_) => queries.iter().collect(),
@@ -68,8 +68,11 @@ fn read_queries(arguments: &EvalArguments) -> anyhow::Result<Vec<EvaluationQuery
         // clap's group asks for one of them.
         (None, None) => Vec::new(),
     };
-    let with_ranking =
-        |asked: EvaluationQuery| EvaluationQuery { query: with_ranking(asked.query, &arguments.ranking), ..asked };
+    let settings = settings(&arguments.ranking)?;
+    let with_ranking = |asked: EvaluationQuery| EvaluationQuery {
+        query: with_ranking(asked.query, &arguments.ranking, &settings),
+        ..asked
+    };
     Ok(queries.into_iter().map(with_ranking).collect())
 }
 
@@ -88,7 +91,6 @@ fn modes(snapshot: &SnapshotArguments, arguments: &EvalArguments, searcher: &Sea
 
 fn say_what_is_missing(
     snapshot: &SnapshotArguments,
-    arguments: &EvalArguments,
     searcher: &Searcher,
     modes: &[Mode],
     queries: &[EvaluationQuery],
@@ -107,7 +109,7 @@ fn say_what_is_missing(
             &format!("{not_asked} judged queries are not in the queries file; they do not count"),
         );
     }
-    let depth = arguments.ranking.depth.unwrap_or(searcher.manifest().rank_fusion.depth);
+    let depth = queries.iter().map(|asked| searcher.depth(&asked.query)).min().unwrap_or(LEAST_DEPTH);
     if depth < LEAST_DEPTH {
         output::say(
             snapshot.quiet,

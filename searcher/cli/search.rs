@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use schemas::RankingSettings;
 use searcher::query::DEFAULT_PART_WEIGHT;
 use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, TextPart};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::{explain, output, table};
 
 /// Answers one query.
 pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
-    let query = query(arguments);
+    let query = query(arguments)?;
     query.check()?;
     if query.mode == Mode::Keyword && !query.images.is_empty() {
         output::say(snapshot.quiet, "pictures are not looked at in mode `keyword`");
@@ -32,7 +33,7 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
         }
         output::print(&text)?;
         output::say(snapshot.quiet, &summary(&query, &results));
-        let depth = query.depth.unwrap_or(searcher.manifest().rank_fusion.depth);
+        let depth = searcher.depth(&query);
         if query.offset.saturating_add(query.limit) > results.total && results.total >= depth {
             output::say(snapshot.quiet, &format!("each retriever gave its {depth} best; `--depth` asks for more"));
         }
@@ -40,7 +41,7 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
     Ok(ExitCode::from(u8::from(results.hits.is_empty())))
 }
 
-fn query(arguments: &SearchArguments) -> Query {
+fn query(arguments: &SearchArguments) -> anyhow::Result<Query> {
     let plain = arguments.text.iter().map(|text| TextPart { text: text.clone(), weight: DEFAULT_PART_WEIGHT });
     let weighted = arguments.texts.iter().map(|part| TextPart { text: part.value.clone(), weight: part.weight });
     let images = arguments.images.iter().map(|part| {
@@ -58,19 +59,27 @@ fn query(arguments: &SearchArguments) -> Query {
         explain: arguments.explain,
         ..Query::default()
     };
-    with_ranking(query, &arguments.ranking)
+    Ok(with_ranking(query, &arguments.ranking, &settings(&arguments.ranking)?))
 }
 
-/// The query with what decides its ranking.
-pub(crate) fn with_ranking(query: Query, arguments: &RankingArguments) -> Query {
+/// The query with what decides its ranking: the flags, and behind them the settings file.
+pub(crate) fn with_ranking(query: Query, arguments: &RankingArguments, settings: &RankingSettings) -> Query {
+    let mut settings = settings.clone();
+    settings.keyword.matching = arguments.matching.or(settings.keyword.matching);
     Query {
         filter: arguments.filter.clone(),
         method: arguments.method.map(Into::into),
         alpha: arguments.alpha,
         modality_weights: arguments.modality_weights.clone(),
         depth: arguments.depth,
+        settings,
         ..query
     }
+}
+
+/// The settings file that the flags name.
+pub(crate) fn settings(arguments: &RankingArguments) -> anyhow::Result<RankingSettings> {
+    Ok(arguments.settings.as_deref().map(RankingSettings::read).transpose()?.unwrap_or_default())
 }
 
 fn summary(query: &Query, results: &Results) -> String {

@@ -20,7 +20,8 @@ use schemas::{
 use crate::embedding_fusion::EmbeddingFusion;
 use crate::error::SearchError;
 use crate::keyword::{
-    DEFAULT_B, DEFAULT_DESCRIPTION_WEIGHT, DEFAULT_K1, DEFAULT_TITLE_WEIGHT, KEYWORD_FOLDER, KeywordWriter,
+    DEFAULT_B, DEFAULT_DESCRIPTION_WEIGHT, DEFAULT_K1, DEFAULT_MATCHING, DEFAULT_PROXIMITY, DEFAULT_TITLE_WEIGHT,
+    KEYWORD_FOLDER, KeywordWriter,
 };
 use crate::rank_fusion::{DEFAULT_ALPHA, DEFAULT_RECIPROCAL_RANK_CONSTANT};
 use crate::vector::{DEFAULT_CONNECTIVITY, DEFAULT_EXPANSION_ADD, DEFAULT_EXPANSION_SEARCH, GRAPH_FILE, GraphWriter};
@@ -221,7 +222,12 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
         item_count: items.len() as u64,
         modalities: modalities.collect(),
         fields: fields(),
-        keyword: KeywordManifest { k1: DEFAULT_K1, fields: searched.to_vec() },
+        keyword: KeywordManifest {
+            k1: DEFAULT_K1,
+            matching: DEFAULT_MATCHING,
+            proximity: DEFAULT_PROXIMITY,
+            fields: searched.to_vec(),
+        },
         vector: Some(VectorManifest {
             embedding_fusion: EmbeddingFusionKind::default(),
             dimension: DIMENSION * MODALITIES.len(),

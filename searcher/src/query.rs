@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use schemas::RankingSettings;
 use schemas::manifest::RankFusionMethod;
 
 use crate::error::SearchError;
@@ -120,6 +121,8 @@ pub struct Query {
     pub limit: usize,
     /// Hits to skip.
     pub offset: usize,
+    /// What takes the place of the snapshot's defaults; what the fields above say comes first.
+    pub settings: RankingSettings,
     /// Whether hits carry their explanation.
     pub explain: bool,
 }
@@ -138,6 +141,7 @@ impl Default for Query {
             depth: None,
             limit: DEFAULT_LIMIT,
             offset: 0,
+            settings: RankingSettings::default(),
             explain: false,
         }
     }
@@ -188,6 +192,9 @@ impl Query {
             self.modality_weights.iter().find(|(_, weight)| !(0.0..f32::MAX).contains(weight))
         {
             return refuse(format!("weight {weight} of modality `{modality}` is not a finite number of at least 0"));
+        }
+        if let Err(reason) = self.settings.check() {
+            return refuse(reason);
         }
         if self.depth == Some(0) {
             return refuse("depth is 0, it must be at least 1".to_owned());

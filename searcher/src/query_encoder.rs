@@ -257,8 +257,10 @@ impl Searcher {
             return Err(SearchError::Query { reason });
         }
         let weight = |modality: Modality| query.modality_weights.iter().rfind(|(asked, _)| *asked == modality);
-        let weights =
-            modalities.iter().map(|manifest| weight(manifest.modality).map_or(manifest.weight, |(_, weight)| *weight));
+        let weights = modalities.iter().map(|manifest| {
+            let default = query.settings.modality_weights.get(&manifest.modality).unwrap_or(&manifest.weight);
+            weight(manifest.modality).map_or(*default, |(_, weight)| *weight)
+        });
         Ok(weights.collect())
     }
 

@@ -81,8 +81,13 @@ impl Searcher {
     /// What each retriever is asked; a retriever that the query gives nothing to look for is not asked.
     fn question(&self, query: &Query, encoded: &EncodedQuery) -> Result<Question<'_>, SearchError> {
         let texts: Vec<(&str, f32)> = query.keyword_texts().map(|part| (part.text.as_str(), part.weight)).collect();
+        let settings = query
+            .settings
+            .keyword
+            .applied_to(&self.manifest().keyword)
+            .map_err(|reason| SearchError::Query { reason })?;
         let keyword = if query.mode.uses_keyword() && !texts.is_empty() {
-            Some(self.keyword.analyze(&texts)?).filter(|keyword| !keyword.is_empty())
+            Some(self.keyword.analyze_with(&texts, &settings)?).filter(|keyword| !keyword.is_empty())
         } else {
             None
         };
@@ -106,7 +111,7 @@ impl Searcher {
             return Err(SearchError::Query { reason: reason.to_owned() });
         }
         let excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<_, _>>()?;
-        let depth = query.depth.unwrap_or(self.manifest().rank_fusion.depth);
+        let depth = self.depth(query);
         Ok(Question { keyword, vector, excluded, depth })
     }
 
@@ -147,8 +152,14 @@ impl Searcher {
         scored.collect()
     }
 
+    /// Candidates that each retriever gives for this query.
+    #[must_use]
+    pub fn depth(&self, query: &Query) -> usize {
+        query.depth.or(query.settings.rank_fusion.depth).unwrap_or(self.manifest().rank_fusion.depth)
+    }
+
     fn rank_fusion(&self, query: &Query) -> RankFusion {
-        let default = RankFusion::from(&self.manifest().rank_fusion);
+        let default = RankFusion::from(&query.settings.rank_fusion.applied_to(&self.manifest().rank_fusion));
         RankFusion {
             method: query.method.unwrap_or(default.method),
             alpha: query.alpha.unwrap_or(1.0 - (1.0 - default.alpha) * query.keyword_share()),

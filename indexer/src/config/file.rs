@@ -93,6 +93,8 @@ struct EmbeddingFusionSection {
 #[serde(deny_unknown_fields)]
 struct KeywordSection {
     k1: Option<f32>,
+    matching: Option<Matching>,
+    proximity: Option<f32>,
     analyzer: Option<AnalyzerKind>,
     #[serde(default)]
     title: KeywordTextSection,
@@ -252,7 +254,12 @@ fn catalog(
         fields,
         list_separator: section.list_separator.unwrap_or(DEFAULT_LIST_SEPARATOR),
     };
-    Ok((config, KeywordManifest { k1, fields: searched }))
+    let proximity = keyword.proximity.unwrap_or(keyword::DEFAULT_PROXIMITY);
+    if !(0.0..=10.0).contains(&proximity) {
+        return Err(value("keyword.proximity", "must be between 0 and 10"));
+    }
+    let matching = keyword.matching.unwrap_or(keyword::DEFAULT_MATCHING);
+    Ok((config, KeywordManifest { k1, matching, proximity, fields: searched }))
 }
 
 /// A column that may be switched off with an empty name.

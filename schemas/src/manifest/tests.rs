@@ -3,6 +3,7 @@
 use super::*;
 use crate::encoder_spec::{Architecture, Dtype, Pooling};
 use crate::field::FieldType;
+use crate::ranking::Matching;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -29,7 +30,7 @@ fn manifest() -> Manifest {
         item_count: 101,
         modalities: vec![ModalityManifest { modality: Modality::Title, encoder, weight: 1.0, present: 101 }],
         fields: vec![FieldSpec { name: "brand".to_owned(), r#type: FieldType::String, searched: true }],
-        keyword: KeywordManifest { k1: 1.2, fields: vec![keyword_field] },
+        keyword: KeywordManifest { k1: 1.2, matching: Matching::Any, proximity: 0.0, fields: vec![keyword_field] },
         vector: Some(VectorManifest {
             embedding_fusion: EmbeddingFusionKind::WeightedBlocks,
             dimension: 384,

@@ -64,7 +64,7 @@ impl KeywordIndex {
             if parts.is_empty() {
                 continue;
             }
-            let score = bm25f::saturate(cursor.weight, self.k1, frequency);
+            let score = bm25f::saturate(cursor.weight, query.k1, frequency);
             let fields = parts.into_iter().map(|(number, count, part)| {
                 let field = &self.fields[number];
                 let share = if frequency == 0.0 { 0.0 } else { part / frequency };

@@ -24,7 +24,8 @@ use crate::error::SearchError;
 /// An opened keyword index. `Send + Sync`.
 pub struct KeywordIndex {
     folder: PathBuf,
-    pub(super) k1: f32,
+    /// The snapshot's own settings.
+    settings: KeywordManifest,
     row_count: u64,
     /// Distinct analyzers of the fields.
     analyzers: Vec<AnalyzerKind>,
@@ -41,7 +42,7 @@ pub(super) struct SearchedField {
     analyzer: usize,
     postings: Arc<InvertedIndexReader>,
     pub(super) norms: FieldNormReader,
-    factors: Box<[f32; 256]>,
+    average_length: f32,
 }
 
 impl std::fmt::Debug for KeywordIndex {
@@ -91,8 +92,7 @@ impl KeywordIndex {
                 analyzers.push(searched.analyzer);
                 analyzers.len() - 1
             });
-            let factors = bm25f::field_factors(searched.weight, searched.b, statistics.average_length());
-            named.push((searched.name.clone(), field, analyzer, factors));
+            named.push((searched.name.clone(), field, analyzer, statistics.average_length()));
         }
         let id = schema.get_field(ID_FIELD)?;
 
@@ -103,7 +103,7 @@ impl KeywordIndex {
             }
             return Ok(KeywordIndex {
                 folder: folder.to_owned(),
-                k1: manifest.k1,
+                settings: manifest.clone(),
                 row_count: 0,
                 analyzers,
                 fields: Vec::new(),
@@ -113,17 +113,17 @@ impl KeywordIndex {
         let reader = SegmentReader::open(segment)?;
         check_rows(&reader)?;
         let mut fields = Vec::with_capacity(named.len());
-        for (name, field, analyzer, factors) in named {
+        for (name, field, analyzer, average_length) in named {
             let norms = reader.get_fieldnorms_reader(field)?;
             if norms.num_docs() != reader.max_doc() {
                 return Err(TantivyError::SchemaError(format!("field `{name}` has {} norms", norms.num_docs())));
             }
             let postings = reader.inverted_index(field)?;
-            fields.push(SearchedField { name, field, analyzer, postings, norms, factors });
+            fields.push(SearchedField { name, field, analyzer, postings, norms, average_length });
         }
         Ok(KeywordIndex {
             folder: folder.to_owned(),
-            k1: manifest.k1,
+            settings: manifest.clone(),
             row_count: u64::from(reader.max_doc()),
             analyzers,
             fields,
@@ -137,12 +137,25 @@ impl KeywordIndex {
         self.row_count
     }
 
-    /// Analyses text parts with their weights into one query; any text will do. Of more than [`MAX_QUERY_TERMS`]
-    /// distinct terms the first ones are kept.
+    /// As [`KeywordIndex::analyze_with`] the snapshot's own settings.
     ///
     /// # Errors
     /// When the index cannot be read.
     pub fn analyze(&self, texts: &[(&str, f32)]) -> Result<KeywordQuery, SearchError> {
+        self.analyze_with(texts, &self.settings)
+    }
+
+    /// Analyses text parts with their weights into one query; any text will do. Of more than [`MAX_QUERY_TERMS`]
+    /// distinct terms the first ones are kept. `settings` are the snapshot's with other numbers, its fields in the same order.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn analyze_with(&self, texts: &[(&str, f32)], settings: &KeywordManifest) -> Result<KeywordQuery, SearchError> {
+        let factors = self.fields.iter().zip(&settings.fields).map(|(field, settings)| {
+            debug_assert_eq!(field.name, settings.name, "the fields' order is the snapshot's");
+            bm25f::field_factors(settings.weight, settings.b, field.average_length)
+        });
+        let factors = factors.collect();
         let words = query::words(texts, &self.analyzers);
         self.no_panic(|| {
             let mut terms = Vec::new();
@@ -152,7 +165,7 @@ impl KeywordIndex {
                     break;
                 }
             }
-            Ok(KeywordQuery { terms })
+            Ok(KeywordQuery { terms, k1: settings.k1, factors })
         })
     }
 
@@ -196,17 +209,17 @@ impl KeywordIndex {
     }
 
     /// Cursors at the start of the postings of a query's terms.
-    pub(super) fn cursors(&self, query: &KeywordQuery) -> Result<Vec<TermCursor<'_>>, SearchError> {
+    pub(super) fn cursors<'a>(&'a self, query: &'a KeywordQuery) -> Result<Vec<TermCursor<'a>>, SearchError> {
         let mut cursors = Vec::with_capacity(query.terms.len());
         for (term, query_term) in query.terms.iter().enumerate() {
             let mut fields = Vec::with_capacity(query_term.fields.len());
             for (number, info) in &query_term.fields {
-                let Some(field) = self.fields.get(*number) else { continue };
+                let Some((field, factors)) = self.fields.get(*number).zip(query.factors.get(*number)) else { continue };
                 let postings = field
                     .postings
                     .read_postings_from_terminfo(info, IndexRecordOption::WithFreqs)
                     .map_err(|error| self.error(error))?;
-                fields.push(FieldCursor { field: *number, postings, norms: &field.norms, factors: &field.factors });
+                fields.push(FieldCursor { field: *number, postings, norms: &field.norms, factors });
             }
             cursors.push(TermCursor { term, weight: query_term.weight * query_term.idf, fields });
         }

@@ -8,6 +8,8 @@
 //! in Lucene's `CombinedFieldQuery`: how many documents have it in any field would need a walk over all its postings.
 //! `avglen` is over the documents that have the field; `len` is rounded to tantivy's field norm steps (exact below 40).
 
+use schemas::ranking::Matching;
+
 mod bm25f;
 mod directory;
 mod explain;
@@ -31,6 +33,10 @@ pub const KEYWORD_FOLDER: &str = "keyword";
 /// textbook's, not tuned: on chorus (58 queries) heavier or less normalised titles gained up to 0.01 nDCG@10 in keyword
 /// mode and lost as much in hybrid, on the fixture they lost in both (README, "Relevance").
 pub const DEFAULT_K1: f32 = 1.2;
+/// Default policy of matching.
+pub const DEFAULT_MATCHING: Matching = Matching::Any;
+/// Default weight of words that stand close together.
+pub const DEFAULT_PROXIMITY: f32 = 0.0;
 /// Default weight of the title.
 pub const DEFAULT_TITLE_WEIGHT: f32 = 1.0;
 /// Default weight of the description.

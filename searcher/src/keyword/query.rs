@@ -16,6 +16,9 @@ pub const MAX_QUERY_TERMS: usize = 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeywordQuery {
     pub(super) terms: Vec<QueryTerm>,
+    pub(super) k1: f32,
+    /// By number of the searched field; see [`super::bm25f::field_factors`].
+    pub(super) factors: Vec<Box<[f32; 256]>>,
 }
 
 /// A term that at least one field of the index has.

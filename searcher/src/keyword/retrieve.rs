@@ -44,7 +44,7 @@ impl KeywordIndex {
         match rows {
             Some(rows) if rows.len() * cursor_count * POSTINGS_PER_JUMP < postings => {
                 for row in rows.iter() {
-                    if let Some(score) = bm25f::score_row(&mut cursors, self.k1, row) {
+                    if let Some(score) = bm25f::score_row(&mut cursors, query.k1, row) {
                         top.offer(row, score);
                     }
                 }
@@ -52,7 +52,7 @@ impl KeywordIndex {
             rows => {
                 let mut window = Window::new();
                 while let Some(start) = first_row(&cursors) {
-                    window.fill(&mut cursors, start, rows, self.k1);
+                    window.fill(&mut cursors, start, rows, query.k1);
                     window.drain(start, |row, score| top.offer(row, score));
                 }
             }
@@ -68,7 +68,7 @@ impl KeywordIndex {
         debug_assert!(rows.is_sorted(), "rows must be ascending");
         self.no_panic(|| {
             let mut cursors = self.cursors(query)?;
-            Ok(rows.iter().map(|row| bm25f::score_row(&mut cursors, self.k1, *row).unwrap_or(0.0)).collect())
+            Ok(rows.iter().map(|row| bm25f::score_row(&mut cursors, query.k1, *row).unwrap_or(0.0)).collect())
         })
     }
 }

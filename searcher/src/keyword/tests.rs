@@ -19,6 +19,8 @@ fn manifest() -> KeywordManifest {
         |name: &str, analyzer, weight| KeywordFieldManifest { name: name.to_owned(), analyzer, weight, b: 0.75 };
     KeywordManifest {
         k1: 1.2,
+        matching: DEFAULT_MATCHING,
+        proximity: 0.0,
         fields: vec![
             field("title", AnalyzerKind::English, 2.0),
             field("description", AnalyzerKind::English, 1.0),
