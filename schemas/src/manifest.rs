@@ -109,7 +109,7 @@ pub struct KeywordFieldManifest {
 }
 
 /// How text becomes terms. Every analyzer folds case and normalises with NFKC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnalyzerKind {
     /// Words as they are.

@@ -109,6 +109,9 @@ pub(crate) struct RankingArguments {
     /// Ranking settings, as `searcher tune` writes them; what other flags say comes first
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
+    /// Synonyms for the texts' words, in keyword search: lines such as `sofa, couch` or `telly => tv`
+    #[arg(long, value_name = "FILE", env = "CATALENS_SYNONYMS")]
+    pub(crate) synonyms: Option<PathBuf>,
     /// How many words of a text an item must have: any, all or a share such as 75% [default: the snapshot's]
     #[arg(long, value_name = "HOW")]
     pub(crate) matching: Option<Matching>,

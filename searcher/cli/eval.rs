@@ -14,7 +14,7 @@ use searcher::{Mode, Searcher};
 
 use crate::arguments::{EvalArguments, SnapshotArguments};
 use crate::opened::{Opened, open};
-use crate::search::{settings, with_ranking};
+use crate::search;
 use crate::{output, table};
 
 /// Ranks that recall@100 needs.
@@ -68,12 +68,9 @@ fn read_queries(arguments: &EvalArguments) -> anyhow::Result<Vec<EvaluationQuery
         // clap's group asks for one of them.
         (None, None) => Vec::new(),
     };
-    let settings = settings(&arguments.ranking)?;
-    let with_ranking = |asked: EvaluationQuery| EvaluationQuery {
-        query: with_ranking(asked.query, &arguments.ranking, &settings),
-        ..asked
-    };
-    Ok(queries.into_iter().map(with_ranking).collect())
+    let ranking = search::Ranking::read(&arguments.ranking)?;
+    let ranked = |asked: EvaluationQuery| EvaluationQuery { query: ranking.apply(asked.query), ..asked };
+    Ok(queries.into_iter().map(ranked).collect())
 }
 
 /// The modes to measure, each once.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use schemas::manifest::RankFusionMethod;
 use searcher::Hit;
 use searcher::explain::{KeywordExplanation, RankFusionExplanation, VectorExplanation};
+use searcher::keyword::WritingOrigin;
 
 use crate::output::shown;
 
@@ -44,7 +45,7 @@ fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
 }
 
 fn write_keyword(text: &mut String, keyword: &KeywordExplanation) -> std::fmt::Result {
-    let KeywordExplanation { score, normalised, rank, terms } = keyword;
+    let KeywordExplanation { score, normalised, rank, terms, proximity } = keyword;
     writeln!(text, "  keyword {score:.4}, {}, normalised {normalised:.4}", place(*rank))?;
     for term in terms {
         write!(text, "    {:.4}  {}", term.score, shown(&term.term))?;
@@ -52,14 +53,24 @@ fn write_keyword(text: &mut String, keyword: &KeywordExplanation) -> std::fmt::R
         for field in &term.fields {
             let times = if field.count == 1 { "once" } else { "times" };
             let count = if field.count == 1 { String::new() } else { format!("{} ", field.count) };
+            let written = match field.origin {
+                WritingOrigin::Exact => String::new(),
+                WritingOrigin::Spelling => format!(" as `{}`", shown(&field.written)),
+                WritingOrigin::Synonym => format!(" as its synonym `{}`", shown(&field.written)),
+                WritingOrigin::Fuzzy => format!(" as the similar `{}`", shown(&field.written)),
+            };
             writeln!(
                 text,
-                "      {:.4}  {}: {count}{times} in {} terms",
+                "      {:.4}  {}: {count}{times}{written} in {} terms",
                 field.score,
                 shown(&field.field),
                 field.length
             )?;
         }
+    }
+    for pair in proximity {
+        let [left, right] = &pair.terms;
+        writeln!(text, "    {:.4}  `{}` close to `{}`", pair.score, shown(left), shown(right))?;
     }
     Ok(())
 }

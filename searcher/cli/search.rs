@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use schemas::RankingSettings;
+use searcher::keyword::Synonyms;
 use searcher::query::DEFAULT_PART_WEIGHT;
 use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, TextPart};
 use serde::Serialize;
@@ -59,27 +61,40 @@ fn query(arguments: &SearchArguments) -> anyhow::Result<Query> {
         explain: arguments.explain,
         ..Query::default()
     };
-    Ok(with_ranking(query, &arguments.ranking, &settings(&arguments.ranking)?))
+    Ok(Ranking::read(&arguments.ranking)?.apply(query))
 }
 
-/// The query with what decides its ranking: the flags, and behind them the settings file.
-pub(crate) fn with_ranking(query: Query, arguments: &RankingArguments, settings: &RankingSettings) -> Query {
-    let mut settings = settings.clone();
-    settings.keyword.matching = arguments.matching.or(settings.keyword.matching);
-    Query {
-        filter: arguments.filter.clone(),
-        method: arguments.method.map(Into::into),
-        alpha: arguments.alpha,
-        modality_weights: arguments.modality_weights.clone(),
-        depth: arguments.depth,
-        settings,
-        ..query
+/// What the flags say of a ranking, their files read.
+pub(crate) struct Ranking<'a> {
+    arguments: &'a RankingArguments,
+    settings: RankingSettings,
+    synonyms: Option<Arc<Synonyms>>,
+}
+
+impl<'a> Ranking<'a> {
+    /// Reads the files that the flags name.
+    pub(crate) fn read(arguments: &'a RankingArguments) -> anyhow::Result<Ranking<'a>> {
+        let settings = arguments.settings.as_deref().map(RankingSettings::read).transpose()?;
+        let mut settings = settings.unwrap_or_default();
+        settings.keyword.matching = arguments.matching.or(settings.keyword.matching);
+        let synonyms = arguments.synonyms.as_deref().map(Synonyms::read).transpose()?.map(Arc::new);
+        Ok(Ranking { arguments, settings, synonyms })
     }
-}
 
-/// The settings file that the flags name.
-pub(crate) fn settings(arguments: &RankingArguments) -> anyhow::Result<RankingSettings> {
-    Ok(arguments.settings.as_deref().map(RankingSettings::read).transpose()?.unwrap_or_default())
+    /// The query with what decides its ranking: the flags, and behind them the settings file.
+    pub(crate) fn apply(&self, query: Query) -> Query {
+        let Ranking { arguments, settings, synonyms } = self;
+        Query {
+            filter: arguments.filter.clone(),
+            method: arguments.method.map(Into::into),
+            alpha: arguments.alpha,
+            modality_weights: arguments.modality_weights.clone(),
+            depth: arguments.depth,
+            settings: settings.clone(),
+            synonyms: synonyms.clone(),
+            ..query
+        }
+    }
 }
 
 fn summary(query: &Query, results: &Results) -> String {

@@ -6,7 +6,7 @@ use schemas::manifest::RankFusionMethod;
 use serde::Serialize;
 
 use crate::error::SearchError;
-use crate::keyword::{KeywordIndex, TermExplanation};
+use crate::keyword::{KeywordIndex, KeywordParts, ProximityExplanation, TermExplanation};
 use crate::rank_fusion::{RankFusion, RankedRow, RetrieverPart, Retrievers};
 use crate::search::Question;
 use crate::vector::ModalityExplanation;
@@ -49,8 +49,11 @@ pub struct KeywordExplanation {
     pub normalised: f32,
     /// Place among the candidates by this score, from 1; `None` where no term matches.
     pub rank: Option<u32>,
-    /// The terms that match; their scores add up to `score`.
+    /// The words that match; with the pairs' their scores add up to `score`.
     pub terms: Vec<TermExplanation>,
+    /// The pairs of words that stand close together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub proximity: Vec<ProximityExplanation>,
 }
 
 /// The vector side of a score.
@@ -77,8 +80,8 @@ impl Explanation {
         let keyword = match (&ranked.keyword, &question.keyword) {
             (Some(part), Some(query)) => {
                 let RetrieverPart { score, rank, normalised, part: _ } = *part;
-                let terms = index.explain(query, ranked.row)?;
-                Some(KeywordExplanation { score: score.unwrap_or(0.0), normalised, rank, terms })
+                let KeywordParts { terms, proximity } = index.explain(query, ranked.row)?;
+                Some(KeywordExplanation { score: score.unwrap_or(0.0), normalised, rank, terms, proximity })
             }
             (Some(_), None) | (None, _) => None,
         };

@@ -3,11 +3,13 @@
 //! ranked list are shown.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use schemas::RankingSettings;
 use schemas::manifest::RankFusionMethod;
 
 use crate::error::SearchError;
+use crate::keyword::Synonyms;
 
 /// Hits shown when no number is asked for.
 pub const DEFAULT_LIMIT: usize = 10;
@@ -123,6 +125,8 @@ pub struct Query {
     pub offset: usize,
     /// What takes the place of the snapshot's defaults; what the fields above say comes first.
     pub settings: RankingSettings,
+    /// Other words for those of the texts; keyword search only.
+    pub synonyms: Option<Arc<Synonyms>>,
     /// Whether hits carry their explanation.
     pub explain: bool,
 }
@@ -142,6 +146,7 @@ impl Default for Query {
             limit: DEFAULT_LIMIT,
             offset: 0,
             settings: RankingSettings::default(),
+            synonyms: None,
             explain: false,
         }
     }

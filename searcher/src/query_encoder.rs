@@ -268,7 +268,7 @@ impl Searcher {
         let mut parts = Parts::new();
         for part in query.texts.iter().filter(|part| part.weight != 0.0 && !part.text.trim().is_empty()) {
             let encoder = space.text_tower(&self.encoders)?;
-            let embeddings = encoder.encode(&[&part.text], TextRole::Query)?;
+            let embeddings = encoder.encode(&[&self.understand(&part.text).plain], TextRole::Query)?;
             parts.push((part.weight, embeddings.row(0).to_vec()));
         }
         Ok(parts)

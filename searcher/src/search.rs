@@ -22,6 +22,7 @@ use crate::filter::Filter;
 use crate::keyword::KeywordQuery;
 use crate::query::Query;
 use crate::query_encoder::EncodedQuery;
+use crate::query_text::{self, Clause, QueryText};
 use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, ScoredRow, fuse};
 use crate::results::{Hit, Results};
 use crate::row_set::RowSet;
@@ -69,6 +70,7 @@ impl Searcher {
             encoded.map_or_else(|| self.encode(query).map(Cow::Owned), |encoded| Ok(Cow::Borrowed(encoded)))?;
         let question = self.question(query, &encoded)?;
         let rows = filter.map(|filter| filter.evaluate(&self.items)).transpose()?;
+        let rows = self.with_clauses(rows, query)?;
         let union = self.retrieve(&question, rows.as_ref())?;
         let candidates = self.score(&question, &union)?;
         let ranked = fuse(&self.rank_fusion(query), question.retrievers(), &candidates);
@@ -80,14 +82,17 @@ impl Searcher {
 
     /// What each retriever is asked; a retriever that the query gives nothing to look for is not asked.
     fn question(&self, query: &Query, encoded: &EncodedQuery) -> Result<Question<'_>, SearchError> {
-        let texts: Vec<(&str, f32)> = query.keyword_texts().map(|part| (part.text.as_str(), part.weight)).collect();
+        let texts: Vec<(String, f32)> =
+            query.keyword_texts().map(|part| (self.understand(&part.text).plain, part.weight)).collect();
+        let texts: Vec<(&str, f32)> = texts.iter().map(|(text, weight)| (text.as_str(), *weight)).collect();
         let settings = query
             .settings
             .keyword
             .applied_to(&self.manifest().keyword)
             .map_err(|reason| SearchError::Query { reason })?;
         let keyword = if query.mode.uses_keyword() && !texts.is_empty() {
-            Some(self.keyword.analyze_with(&texts, &settings)?).filter(|keyword| !keyword.is_empty())
+            Some(self.keyword.analyze_with(&texts, &settings, query.synonyms.as_deref())?)
+                .filter(|keyword| !keyword.is_empty())
         } else {
             None
         };
@@ -113,6 +118,49 @@ impl Searcher {
         let excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<_, _>>()?;
         let depth = self.depth(query);
         Ok(Question { keyword, vector, excluded, depth })
+    }
+
+    /// What of a text is syntax, for this snapshot's fields.
+    #[must_use]
+    pub fn understand(&self, text: &str) -> QueryText {
+        let is_declared = |name: &str| self.manifest().fields.iter().any(|field| field.name == name);
+        let is_searched = |name: &str| self.keyword.is_searched(name);
+        let understood = query_text::read(text, |name| is_declared(name) || is_searched(name), is_searched);
+        // A value that does not fit its field's type is no condition.
+        let fits = |clause: &Clause| self.field_filter(clause).is_none_or(|filter| filter.is_ok());
+        if understood.clauses.iter().all(fits) {
+            return understood;
+        }
+        let fits_type = |name: &str| {
+            let ill = |clause: &Clause| clause.field.as_deref() == Some(name) && !fits(clause);
+            !understood.clauses.iter().any(ill)
+        };
+        query_text::read(text, |name| fits_type(name) && (is_declared(name) || is_searched(name)), is_searched)
+    }
+
+    /// The filter that a clause about a field that is not searched means.
+    fn field_filter(&self, clause: &Clause) -> Option<Result<Filter, SearchError>> {
+        let name = clause.field.as_deref().filter(|name| !self.keyword.is_searched(name))?;
+        Some(Filter::field_has(name, &clause.words, &self.manifest().fields))
+    }
+
+    /// The kept rows that also satisfy the clauses of the query's texts.
+    fn with_clauses(&self, rows: Option<RowSet>, query: &Query) -> Result<Option<RowSet>, SearchError> {
+        let mut rows = rows;
+        for clause in query.keyword_texts().flat_map(|part| self.understand(&part.text).clauses) {
+            let mut having = match self.field_filter(&clause) {
+                Some(filter) => filter?.evaluate(&self.items)?,
+                None => self.keyword.rows_with(&clause.words, clause.field.as_deref())?,
+            };
+            if clause.excluded {
+                having.complement();
+            }
+            match &mut rows {
+                Some(rows) => rows.intersect(&having),
+                None => rows = Some(having),
+            }
+        }
+        Ok(rows)
     }
 
     /// The rows that either retriever has among its best, in ascending order.

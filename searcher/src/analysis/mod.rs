@@ -36,7 +36,7 @@ pub struct Term {
 }
 
 /// An analyzer. Cheap to clone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Analyzer {
     kind: AnalyzerKind,
 }

@@ -25,6 +25,7 @@
 
 mod condition;
 mod evaluate;
+mod field_value;
 mod lexer;
 mod parser;
 

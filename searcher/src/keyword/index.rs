@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemas::Row;
-use schemas::manifest::{AnalyzerKind, KeywordManifest};
+use schemas::manifest::KeywordManifest;
 use schemas::map::MapOptions;
 use tantivy::error::DataCorruption;
 use tantivy::fieldnorm::FieldNormReader;
+use tantivy::postings::{SegmentPostings, TermInfo};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TantivyError, Term};
 
-use super::bm25f::{self, FieldCursor, TermCursor};
+use super::bm25f::{FieldCursor, Occurrences, WordCursor};
 use super::directory::ReadOnlyDirectory;
 use super::guard;
 use super::layout::{self, ID_FIELD, ROW_FIELD, Statistics};
-use super::query::{self, KeywordQuery, MAX_QUERY_TERMS, QueryTerm, Word};
+use super::query::{FoundPostings, KeywordQuery};
 use super::tokenizer;
+use crate::analysis::Analyzer;
 use crate::error::SearchError;
 
 /// An opened keyword index. `Send + Sync`.
@@ -28,7 +30,7 @@ pub struct KeywordIndex {
     settings: KeywordManifest,
     row_count: u64,
     /// Distinct analyzers of the fields.
-    analyzers: Vec<AnalyzerKind>,
+    analyzers: Vec<Analyzer>,
     /// Searched fields in the manifest's order; none where the index has no row.
     pub(super) fields: Vec<SearchedField>,
     ids: Option<(Field, Arc<InvertedIndexReader>)>,
@@ -37,12 +39,12 @@ pub struct KeywordIndex {
 /// What retrieval needs of a searched field.
 pub(super) struct SearchedField {
     pub(super) name: String,
-    field: Field,
+    pub(super) field: Field,
     /// Number among the index's analyzers.
     analyzer: usize,
-    postings: Arc<InvertedIndexReader>,
+    pub(super) postings: Arc<InvertedIndexReader>,
     pub(super) norms: FieldNormReader,
-    average_length: f32,
+    pub(super) average_length: f32,
 }
 
 impl std::fmt::Debug for KeywordIndex {
@@ -88,8 +90,9 @@ impl KeywordIndex {
             let statistics = statistics
                 .get(&layout::text_field_name(&searched.name))
                 .ok_or_else(|| damaged(&format!("has no statistics of field `{}`", searched.name)))?;
-            let analyzer = analyzers.iter().position(|kind| *kind == searched.analyzer).unwrap_or_else(|| {
-                analyzers.push(searched.analyzer);
+            let own = Analyzer::new(searched.analyzer);
+            let analyzer = analyzers.iter().position(|analyzer| *analyzer == own).unwrap_or_else(|| {
+                analyzers.push(own);
                 analyzers.len() - 1
             });
             named.push((searched.name.clone(), field, analyzer, statistics.average_length()));
@@ -137,56 +140,24 @@ impl KeywordIndex {
         self.row_count
     }
 
-    /// As [`KeywordIndex::analyze_with`] the snapshot's own settings.
-    ///
-    /// # Errors
-    /// When the index cannot be read.
-    pub fn analyze(&self, texts: &[(&str, f32)]) -> Result<KeywordQuery, SearchError> {
-        self.analyze_with(texts, &self.settings)
+    pub(super) fn settings(&self) -> &KeywordManifest {
+        &self.settings
     }
 
-    /// Analyses text parts with their weights into one query; any text will do. Of more than [`MAX_QUERY_TERMS`]
-    /// distinct terms the first ones are kept. `settings` are the snapshot's with other numbers, its fields in the same order.
-    ///
-    /// # Errors
-    /// When the index cannot be read.
-    pub fn analyze_with(&self, texts: &[(&str, f32)], settings: &KeywordManifest) -> Result<KeywordQuery, SearchError> {
-        let factors = self.fields.iter().zip(&settings.fields).map(|(field, settings)| {
-            debug_assert_eq!(field.name, settings.name, "the fields' order is the snapshot's");
-            bm25f::field_factors(settings.weight, settings.b, field.average_length)
-        });
-        let factors = factors.collect();
-        let words = query::words(texts, &self.analyzers);
-        self.no_panic(|| {
-            let mut terms = Vec::new();
-            for (word, weight) in &words {
-                terms.extend(self.look_up(word, *weight)?);
-                if terms.len() == MAX_QUERY_TERMS {
-                    break;
-                }
-            }
-            Ok(KeywordQuery { terms, k1: settings.k1, factors })
-        })
+    /// Distinct analyzers of the fields.
+    pub(super) fn analyzers(&self) -> &[Analyzer] {
+        &self.analyzers
     }
 
-    /// A word of the query as a term of the index, if a field has it.
-    fn look_up(&self, word: &Word, weight: f32) -> Result<Option<QueryTerm>, SearchError> {
-        let mut fields = Vec::new();
-        let mut text = None;
-        for (number, field) in self.fields.iter().enumerate() {
-            let Some(form) = &word.forms[field.analyzer] else { continue };
-            let term = Term::from_field_text(field.field, form);
-            if let Some(info) = field.postings.get_term_info(&term).map_err(|error| self.error(error))? {
-                text.get_or_insert_with(|| form.clone());
-                fields.push((number, info));
-            }
-        }
-        let (Some(text), Some(found)) = (text, fields.iter().map(|(_, info)| info.doc_freq).max()) else {
-            return Ok(None);
-        };
-        let document_frequency = u64::from(found);
-        let idf = bm25f::idf(self.row_count, document_frequency);
-        Ok(Some(QueryTerm { text, weight, document_frequency, idf, fields }))
+    /// The searched fields that an analyzer writes, with their numbers.
+    pub(super) fn fields_of(&self, analyzer: usize) -> impl Iterator<Item = (usize, &SearchedField)> {
+        self.fields.iter().enumerate().filter(move |(_, field)| field.analyzer == analyzer)
+    }
+
+    /// A term's place in a field's postings, if the field has it.
+    pub(super) fn term_info(&self, field: &SearchedField, text: &str) -> Result<Option<TermInfo>, SearchError> {
+        let term = Term::from_field_text(field.field, text);
+        field.postings.get_term_info(&term).map_err(|error| self.error(error))
     }
 
     /// The row of an item id.
@@ -208,22 +179,37 @@ impl KeywordIndex {
         self.error(TantivyError::DataCorruption(DataCorruption::comment_only(advice)))
     }
 
-    /// Cursors at the start of the postings of a query's terms.
-    pub(super) fn cursors<'a>(&'a self, query: &'a KeywordQuery) -> Result<Vec<TermCursor<'a>>, SearchError> {
-        let mut cursors = Vec::with_capacity(query.terms.len());
-        for (term, query_term) in query.terms.iter().enumerate() {
-            let mut fields = Vec::with_capacity(query_term.fields.len());
-            for (number, info) in &query_term.fields {
-                let Some((field, factors)) = self.fields.get(*number).zip(query.factors.get(*number)) else { continue };
-                let postings = field
-                    .postings
-                    .read_postings_from_terminfo(info, IndexRecordOption::WithFreqs)
-                    .map_err(|error| self.error(error))?;
-                fields.push(FieldCursor { field: *number, postings, norms: &field.norms, factors });
+    /// Cursors at the first occurrences of a query's words.
+    pub(super) fn cursors<'a>(&'a self, query: &'a KeywordQuery) -> Result<Vec<WordCursor<'a>>, SearchError> {
+        let mut cursors = Vec::with_capacity(query.words.len());
+        for (word, query_word) in query.words.iter().enumerate() {
+            let mut fields = Vec::with_capacity(query_word.writings.len());
+            for (number, writing) in query_word.writings.iter().enumerate() {
+                let settings = self.fields.get(writing.field).zip(query.factors.get(writing.field));
+                let Some((field, factors)) = settings else { continue };
+                let postings = match &writing.postings {
+                    FoundPostings::Term(info) => {
+                        Occurrences::Term(Box::new(self.read_postings(field, info, IndexRecordOption::WithFreqs)?))
+                    }
+                    FoundPostings::Phrase(rows) => Occurrences::Phrase { rows, at: 0 },
+                };
+                let (norms, factor) = (&field.norms, writing.factor);
+                fields.push(FieldCursor { writing: number, postings, norms, factors, factor });
             }
-            cursors.push(TermCursor { term, weight: query_term.weight * query_term.idf, fields });
+            let weight = query_word.weight * query_word.idf;
+            let finds = !(query.is_exact && query_word.is_fuzzy);
+            cursors.push(WordCursor { word, weight, finds, fields });
         }
         Ok(cursors)
+    }
+
+    pub(super) fn read_postings(
+        &self,
+        field: &SearchedField,
+        info: &TermInfo,
+        option: IndexRecordOption,
+    ) -> Result<SegmentPostings, SearchError> {
+        field.postings.read_postings_from_terminfo(info, option).map_err(|error| self.error(error))
     }
 
     /// Runs what reads the index; see [`guard`].
@@ -231,7 +217,7 @@ impl KeywordIndex {
         guard::no_panic(&self.folder, read)
     }
 
-    fn error(&self, source: impl Into<TantivyError>) -> SearchError {
+    pub(super) fn error(&self, source: impl Into<TantivyError>) -> SearchError {
         SearchError::Keyword { path: self.folder.clone(), source: source.into() }
     }
 }

@@ -11,19 +11,30 @@
 use schemas::ranking::Matching;
 
 mod bm25f;
+mod clauses;
 mod directory;
 mod explain;
+mod fuzzy;
 mod guard;
 mod index;
 mod layout;
+mod look_up;
+mod phrase;
+mod proximity;
 mod query;
 mod retrieve;
+mod synonyms;
 mod tokenizer;
+mod words;
 mod writer;
 
-pub use explain::{TermExplanation, TermFieldExplanation};
+pub use explain::{KeywordParts, TermExplanation, TermFieldExplanation};
+pub use fuzzy::MAX_FUZZY_TERMS;
 pub use index::KeywordIndex;
+pub use proximity::{PROXIMITY_PLACES, ProximityExplanation};
 pub use query::{KeywordQuery, MAX_QUERY_TERMS};
+pub use synonyms::{MAX_SYNONYM_BYTES, SYNONYM_FACTOR, Synonyms};
+pub use words::WritingOrigin;
 pub use writer::{KeywordWriter, MAX_WAITING_TEXT_BYTES, WRITER_MEMORY_BYTES};
 
 /// Folder of the keyword index in a snapshot.
@@ -46,5 +57,7 @@ pub const DEFAULT_FIELD_WEIGHT: f32 = 1.0;
 /// Default of `b`, for every field.
 pub const DEFAULT_B: f32 = 0.75;
 
+#[cfg(test)]
+mod query_tests;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::row_set::RowSet;
 
-fn manifest() -> KeywordManifest {
+pub(super) fn manifest() -> KeywordManifest {
     let field =
         |name: &str, analyzer, weight| KeywordFieldManifest { name: name.to_owned(), analyzer, weight, b: 0.75 };
     KeywordManifest {
@@ -36,7 +36,7 @@ fn declared() -> Vec<FieldSpec> {
     ]
 }
 
-fn item(id: &str, title: &str, description: &str, brands: &[&str]) -> StoredItem {
+pub(super) fn item(id: &str, title: &str, description: &str, brands: &[&str]) -> StoredItem {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let brands = brands.iter().map(|brand| (*brand).to_owned()).collect::<Vec<_>>();
     StoredItem {
@@ -48,7 +48,7 @@ fn item(id: &str, title: &str, description: &str, brands: &[&str]) -> StoredItem
     }
 }
 
-fn build(items: &[StoredItem], segment_every: usize) -> TempDir {
+pub(super) fn build(items: &[StoredItem], segment_every: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = KeywordWriter::create(&folder.path().join("keyword"), &manifest(), &declared()).unwrap();
     for (number, item) in (1..).zip(items) {
@@ -61,7 +61,7 @@ fn build(items: &[StoredItem], segment_every: usize) -> TempDir {
     folder
 }
 
-fn open(folder: &TempDir) -> KeywordIndex {
+pub(super) fn open(folder: &TempDir) -> KeywordIndex {
     KeywordIndex::open(&folder.path().join("keyword"), &manifest()).unwrap()
 }
 
@@ -119,7 +119,7 @@ fn declared_fields_are_searched_value_by_value() {
     assert_eq!(found, [0, 1, 2], "in a title, as a brand, in a description");
     let query = index.analyze(&[("cups", 1.0)]).unwrap();
     let explained = index.explain(&query, 1).unwrap();
-    assert_eq!((explained[0].fields[0].field.as_str(), explained[0].fields[0].length), ("brand", 3));
+    assert_eq!((explained.terms[0].fields[0].field.as_str(), explained.terms[0].fields[0].length), ("brand", 3));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn unknown_words_and_empty_texts_match_nothing() {
         assert!(query.is_empty(), "{text:?}");
         assert!(index.retrieve(&query, None, 10).unwrap().is_empty());
         assert_eq!(index.score_rows(&query, &[0, 1, 2]).unwrap(), [0.0; 3]);
-        assert!(index.explain(&query, 0).unwrap().is_empty());
+        assert_eq!(index.explain(&query, 0).unwrap(), KeywordParts::default());
     }
 }
 
@@ -275,8 +275,8 @@ proptest! {
         let scores = index.score_rows(&query, &all).unwrap();
         for (row, score) in all.iter().zip(&scores) {
             let parts = index.explain(&query, *row).unwrap();
-            let terms: f32 = parts.iter().map(|part| part.score).sum();
-            let fields: f32 = parts.iter().flat_map(|part| &part.fields).map(|field| field.score).sum();
+            let terms: f32 = parts.terms.iter().map(|part| part.score).sum();
+            let fields: f32 = parts.terms.iter().flat_map(|part| &part.fields).map(|field| field.score).sum();
             prop_assert!((terms - score).abs() < 1e-5 && (fields - score).abs() < 1e-5);
         }
         let mut rows = RowSet::empty(items.len() as u64);

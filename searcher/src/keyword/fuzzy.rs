@@ -1,0 +1,126 @@
+//! Similar words, for a word that no item has. Owns which words are forgiven a typo, how far a similar one may be, and
+//! finding those that a field has; not what they score. Invariant: only a word that no item has is looked for so, and the
+//! words found are the nearest ones, of equally near ones the most frequent.
+//!
+//! Distance is Damerau's (a letter more, less, another, or two exchanged), found with a Levenshtein automaton over the term
+//! dictionary (Schulz, Mihov 2002), tantivy's. The lengths are those of Elasticsearch's `AUTO`; the first letter must be
+//! right, which keeps the automaton to a small part of the dictionary. Words with digits are codes, where one digit makes
+//! another product, and Chinese, Japanese and Korean words are too short: neither is forgiven anything.
+
+use tantivy::postings::TermInfo;
+use tantivy::query::FuzzyTermQuery;
+use tantivy::schema::Field;
+use tantivy::{InvertedIndexReader, TantivyError, Term};
+
+/// Similar words that take a missing one's place, at most.
+pub const MAX_FUZZY_TERMS: usize = 8;
+/// What an occurrence of a similar word counts, for each letter that differs: half, then a quarter.
+const FACTOR_BY_DISTANCE: [f32; 3] = [1.0, 0.5, 0.25];
+/// Terms of the dictionary that are compared, at most.
+const MAX_COMPARED: usize = 4096;
+
+/// A similar word that a field has.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SimilarTerm {
+    pub(super) text: String,
+    pub(super) distance: usize,
+    pub(super) info: TermInfo,
+}
+
+impl SimilarTerm {
+    /// What an occurrence counts.
+    pub(super) fn factor(&self) -> f32 {
+        FACTOR_BY_DISTANCE.get(self.distance).copied().unwrap_or(0.0)
+    }
+}
+
+/// Letters that may differ; 0 where a word is not forgiven any.
+fn most_different(word: &str) -> u8 {
+    if !word.chars().all(|letter| letter.is_alphabetic() && letter < '\u{2E80}') {
+        return 0;
+    }
+    match word.chars().count() {
+        0..=2 => 0,
+        3..=5 => 1,
+        _ => 2,
+    }
+}
+
+/// The field's words that are similar to `word`, nearest first.
+///
+/// # Errors
+/// When the dictionary cannot be read.
+pub(super) fn similar(
+    field: Field,
+    postings: &InvertedIndexReader,
+    word: &str,
+) -> Result<Vec<SimilarTerm>, TantivyError> {
+    let most = most_different(word);
+    let Some(first) = word.chars().next().filter(|_| most > 0) else { return Ok(Vec::new()) };
+    let automaton = FuzzyTermQuery::new(Term::from_field_text(field, word), most, true).automaton()?;
+    let mut first_bytes = [0; 4];
+    let prefix = first.encode_utf8(&mut first_bytes);
+    let mut stream = postings.terms().search(automaton).ge(prefix.as_bytes()).into_stream()?;
+    let mut found = Vec::new();
+    while let Some((key, info)) = stream.next() {
+        let Ok(text) = std::str::from_utf8(key) else { continue };
+        if !text.starts_with(&*prefix) || found.len() == MAX_COMPARED {
+            break;
+        }
+        let distance = distance(word, text);
+        found.push(SimilarTerm { text: text.to_owned(), distance, info: info.clone() });
+    }
+    found.sort_by(|left, right| {
+        let by_frequency = right.info.doc_freq.cmp(&left.info.doc_freq);
+        left.distance.cmp(&right.distance).then(by_frequency).then_with(|| left.text.cmp(&right.text))
+    });
+    found.truncate(MAX_FUZZY_TERMS);
+    Ok(found)
+}
+
+/// Letters by which two words differ, an exchange of two neighbours counting once (optimal string alignment).
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
+    rows[0] = (0..=right.len()).collect();
+    for at in 1..=left.len() {
+        rows[at][0] = at;
+        for to in 1..=right.len() {
+            let differs = usize::from(left[at - 1] != right[to - 1]);
+            let mut least = (rows[at - 1][to] + 1).min(rows[at][to - 1] + 1).min(rows[at - 1][to - 1] + differs);
+            if at > 1 && to > 1 && left[at - 1] == right[to - 2] && left[at - 2] == right[to - 1] {
+                least = least.min(rows[at - 2][to - 2] + 1);
+            }
+            rows[at][to] = least;
+        }
+    }
+    rows[left.len()][right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_short_words_and_han_are_not_forgiven() {
+        for word in ["tv", "dv7", "蓝牙耳机", "イヤホン", "a-b", ""] {
+            assert_eq!(most_different(word), 0, "{word}");
+        }
+        assert_eq!(["sony", "mouse", "charger", "naïve"].map(most_different), [1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn distances_are_damerau_s() {
+        for (left, right, expected) in [
+            ("mouse", "mouse", 0),
+            ("mouse", "moues", 1),
+            ("mouse", "muose", 1),
+            ("mouse", "house", 1),
+            ("", "ab", 2),
+            ("charger", "chagrer", 1),
+        ] {
+            assert_eq!(distance(left, right), expected, "{left} {right}");
+            assert_eq!(distance(right, left), expected, "{right} {left}");
+        }
+    }
+}
