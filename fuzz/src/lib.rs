@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "json_lines", run: catalogs::json_lines, seeds: catalogs::json_lines_seeds },
     Target { name: "csv", run: catalogs::csv, seeds: catalogs::csv_seeds },
     Target { name: "parquet", run: catalogs::parquet, seeds: catalogs::parquet_seeds },
@@ -40,6 +40,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "node_table", run: files::node_table, seeds: files::node_table_seeds },
     Target { name: "filter", run: queries::filter, seeds: queries::filter_seeds },
     Target { name: "analysis", run: queries::analysis, seeds: queries::analysis_seeds },
+    Target { name: "query", run: queries::query, seeds: queries::query_seeds },
     Target { name: "trec", run: queries::trec, seeds: queries::trec_seeds },
     Target { name: "picture", run: pictures::picture, seeds: pictures::picture_seeds },
 ];

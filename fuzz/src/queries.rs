@@ -2,14 +2,17 @@
 //! reason that fits a line, and what is accepted means the same however it is written.
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use schemas::manifest::AnalyzerKind;
+use schemas::ranking::Matching;
 use schemas::trec::{read_qrels, read_queries, read_run, write_run};
 use schemas::{MappedFile, items::ITEMS_FILE, items::ItemsReader};
 use searcher::analysis::{Analyzer, MAX_TERM_CHARACTERS};
 use searcher::example;
 use searcher::filter::Filter;
+use searcher::keyword::Synonyms;
+use searcher::{Mode, OpenOptions, Query, Searcher};
 use tempfile::TempDir;
 
 fn example_items() -> &'static ItemsReader {
@@ -88,6 +91,52 @@ pub(crate) fn analysis_seeds() -> Vec<Vec<u8>> {
         "蓝色条纹马克杯 中华人民共和国 ABC中文",
         "ﬁne ÉCOLE Straße İstanbul ㎏ ① ｶﾞ が한국어",
         "a\u{0}b\u{200d}\u{202e}c\u{301}\u{301}",
+    ];
+    seeds.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A shopper's text is answered, whatever its syntax looks like, with any synonyms that can be read; what stands after the first
+/// NUL is their file.
+pub(crate) fn query(data: &[u8]) {
+    static SEARCHER: OnceLock<(TempDir, Searcher)> = OnceLock::new();
+    let (_, searcher) = SEARCHER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        example::write_store(folder.path(), &example::items()).unwrap();
+        let (_, searcher) = Searcher::open_current(folder.path(), &OpenOptions::default()).unwrap();
+        (folder, searcher)
+    });
+    let Ok(data) = std::str::from_utf8(data) else { return };
+    let (text, rules) = data.split_once('\0').unwrap_or((data, ""));
+    let synonyms = Synonyms::parse(rules).ok().map(Arc::new);
+    if text.trim().is_empty() {
+        return;
+    }
+    let matching = if text.len() % 2 == 0 { Matching::Any } else { Matching::Share(60) };
+    let mut query = Query { mode: Mode::Keyword, explain: true, synonyms, ..Query::text(text) };
+    query.settings.keyword.matching = Some(matching);
+    query.settings.keyword.proximity = Some(0.5);
+    let results = searcher.search(&query).unwrap();
+    assert!(results.hits.len() <= results.total && results.total <= example::items().len());
+    for hit in &results.hits {
+        let keyword = hit.explain.as_ref().and_then(|explain| explain.keyword.as_ref()).unwrap();
+        let terms: f32 = keyword.terms.iter().map(|term| term.score).sum();
+        let parts = terms + keyword.proximity.iter().map(|pair| pair.score).sum::<f32>();
+        assert!((parts - hit.score).abs() <= 1e-5 * hit.score.max(1.0), "{hit:?}");
+    }
+    let clauses = searcher.understand(text).clauses;
+    for clause in clauses.iter().filter(|clause| clause.excluded && clause.field.is_none()) {
+        let alone = Query { mode: Mode::Keyword, ..Query::text(format!("\"{}\"", clause.words)) };
+        let having: HashSet<u32> = searcher.search(&alone).unwrap().hits.iter().map(|hit| hit.row).collect();
+        assert!(results.hits.iter().all(|hit| !having.contains(&hit.row)), "{clause:?}");
+    }
+}
+
+pub(crate) fn query_seeds() -> Vec<Vec<u8>> {
+    let seeds = [
+        "\"red mug\" -sofa brand:Daybird price:12 tags:gift",
+        "large -\"red sofa\" category:\"Home > Kitchen\" -new:true\0mug, cup => beaker\nsofa => couch, settee",
+        "15.6\" 5'11\" -20 \" \"\" -\" : a: :b -: 「red」",
+        "larg rde mugg\0red, crimson\nbig mug => large",
     ];
     seeds.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

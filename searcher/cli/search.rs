@@ -7,7 +7,8 @@ use std::sync::Arc;
 use schemas::RankingSettings;
 use searcher::keyword::Synonyms;
 use searcher::query::DEFAULT_PART_WEIGHT;
-use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, TextPart};
+use searcher::query_text::Clause;
+use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, Searcher, TextPart};
 use serde::Serialize;
 
 use crate::arguments::{RankingArguments, SearchArguments, SnapshotArguments};
@@ -24,7 +25,7 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
     let Opened { searcher, .. } = open(snapshot)?;
     let results = searcher.search(&query)?;
     if arguments.json {
-        output::print_json(&Answer::new(&query, &results))?;
+        output::print_json(&Answer::new(&searcher, &query, &results))?;
     } else {
         let mut text = String::new();
         if !results.hits.is_empty() {
@@ -122,6 +123,9 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Question<'a> {
     texts: Vec<Part<'a>>,
+    /// What the texts' quotes, minus signs and `field:value` ask of every hit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    clauses: Vec<Clause>,
     images: Vec<FilePart<'a>>,
     like: Vec<Part<'a>>,
     mode: Mode,
@@ -143,12 +147,13 @@ struct FilePart<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(query: &'a Query, results: &'a Results) -> Answer<'a> {
+    fn new(searcher: &Searcher, query: &'a Query, results: &'a Results) -> Answer<'a> {
         let texts = query.texts.iter().map(|part| Part { value: &part.text, weight: part.weight });
         let images = query.images.iter().map(|part| FilePart { value: &part.file, weight: part.weight });
         let like = query.like.iter().map(|part| Part { value: &part.id, weight: part.weight });
         let question = Question {
             texts: texts.collect(),
+            clauses: query.keyword_texts().flat_map(|part| searcher.understand(&part.text).clauses).collect(),
             images: images.collect(),
             like: like.collect(),
             mode: query.mode,

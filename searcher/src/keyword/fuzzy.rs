@@ -14,6 +14,9 @@ use tantivy::{InvertedIndexReader, TantivyError, Term};
 
 /// Similar words that take a missing one's place, at most.
 pub const MAX_FUZZY_TERMS: usize = 8;
+/// Words of a query that similar ones are looked for, at most: the first ones that no item has. Each costs an automaton and a
+/// walk over part of the dictionary, some tenths of a millisecond a field.
+pub const MAX_FUZZY_WORDS: usize = 8;
 /// What an occurrence of a similar word counts, for each letter that differs: half, then a quarter.
 const FACTOR_BY_DISTANCE: [f32; 3] = [1.0, 0.5, 0.25];
 /// Terms of the dictionary that are compared, at most.

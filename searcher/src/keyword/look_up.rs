@@ -11,7 +11,7 @@ use tantivy::schema::IndexRecordOption;
 use tantivy::{TantivyError, Term};
 
 use super::bm25f;
-use super::fuzzy;
+use super::fuzzy::{self, MAX_FUZZY_WORDS};
 use super::index::{KeywordIndex, SearchedField};
 use super::phrase::{self, PlacedPostings};
 use super::query::{FoundPostings, FoundWriting, KeywordQuery, MAX_QUERY_TERMS, QueryWord};
@@ -47,10 +47,12 @@ impl KeywordIndex {
         let asked = words::words(texts, self.analyzers(), synonyms);
         self.no_panic(|| {
             let mut found = Vec::new();
+            let mut forgiven = 0;
             // The number in `found` of each word asked for.
             let mut numbers = vec![None; asked.words.len()];
             for (number, word) in asked.words.iter().enumerate().filter(|(_, word)| word.weight != 0.0) {
-                if let Some(word) = self.look_up(word)? {
+                let may_be_fuzzy = forgiven < MAX_FUZZY_WORDS;
+                if let Some(word) = self.look_up(word, may_be_fuzzy, &mut forgiven)? {
                     numbers[number] = Some(found.len());
                     found.push(word);
                 }
@@ -74,8 +76,8 @@ impl KeywordIndex {
         })
     }
 
-    /// A word as the index has it, if it does.
-    fn look_up(&self, word: &Word) -> Result<Option<QueryWord>, SearchError> {
+    /// A word as the index has it, if it does; `forgiven` counts those that similar ones were looked for.
+    fn look_up(&self, word: &Word, may_be_fuzzy: bool, forgiven: &mut usize) -> Result<Option<QueryWord>, SearchError> {
         let mut writings = Vec::new();
         let mut known = HashSet::new();
         for writing in &word.writings {
@@ -86,7 +88,8 @@ impl KeywordIndex {
             }
         }
         let is_fuzzy = writings.is_empty();
-        if is_fuzzy {
+        if is_fuzzy && may_be_fuzzy {
+            *forgiven += 1;
             writings = self.similar(word)?;
         }
         let frequencies = writings.iter().map(|writing| writing.postings.document_frequency());

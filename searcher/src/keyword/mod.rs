@@ -29,7 +29,7 @@ mod words;
 mod writer;
 
 pub use explain::{KeywordParts, TermExplanation, TermFieldExplanation};
-pub use fuzzy::MAX_FUZZY_TERMS;
+pub use fuzzy::{MAX_FUZZY_TERMS, MAX_FUZZY_WORDS};
 pub use index::KeywordIndex;
 pub use proximity::{PROXIMITY_PLACES, ProximityExplanation};
 pub use query::{KeywordQuery, MAX_QUERY_TERMS};
