@@ -72,7 +72,7 @@ impl std::fmt::Display for Mode {
 /// A text with its weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextPart {
-    /// The text.
+    /// The text, with the syntax of [`crate::query_text`].
     pub text: String,
     /// Weight among the query's parts. A negative weight steers the query's embedding away from the text; keyword
     /// search takes no notice of such a part.
