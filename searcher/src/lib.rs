@@ -44,9 +44,11 @@ pub mod evaluation;
 #[doc(hidden)]
 pub mod example;
 pub mod explain;
+mod field_column;
 mod files;
 pub mod filter;
 pub mod keyword;
+mod nearest_name;
 pub mod query;
 pub mod query_encoder;
 pub mod rank_fusion;
