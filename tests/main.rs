@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod browse;
 mod damage;
 mod formats;
 mod gates;

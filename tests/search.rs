@@ -176,6 +176,9 @@ fn help_names_every_flag_of_the_contract() {
     {
         assert!(help.contains(flag), "{flag}");
     }
+    for flag in ["--unlike", "--not", "--sort", "--facet", "--facet-values", "--collapse", "--diversity"] {
+        assert!(help.contains(flag), "{flag}");
+    }
     let help = searcher(["eval", "--help"]).output().expect_code(0).stdout;
     for flag in ["--queries", "--qrels", "--run", "--image-queries", "--mode", "--json"] {
         assert!(help.contains(flag), "{flag}");

@@ -60,6 +60,7 @@ pub(crate) fn filter_seeds() -> Vec<Vec<u8>> {
         r#"category under "Home > Kitchen" and not (tags = 'used' or exists(stock))"#,
         "new = true or stock not in [1, 2, -3.5e2] and `price` >= .5",
         "not not not (((id != \"a\\\"b\")))",
+        "tags not all ['gift', \"sale\"] or brand prefix 'Day' and category not prefix \"\"",
         "price < 9223372036854775808 and title = \"蓝色\" or image in [\"\"]",
         "brand = \"never closed",
     ];

@@ -9,6 +9,7 @@ use schemas::ranking::Matching;
 use searcher::Mode;
 use searcher::query::DEFAULT_LIMIT;
 
+use crate::list_arguments::ListArguments;
 use crate::weighted::Weighted;
 
 /// Answers queries from a published snapshot: keyword, vector and hybrid search over a product catalog.
@@ -80,6 +81,12 @@ pub(crate) struct SearchArguments {
     /// Id of an item that hits should be like, with a weight; repeatable
     #[arg(long = "like", value_name = "ID[^W]", value_parser = Weighted::parse, allow_hyphen_values = true)]
     pub(crate) like: Vec<Weighted>,
+    /// Id of an item that hits should not be like, with a weight (0.25 by default); repeatable
+    #[arg(long = "unlike", value_name = "ID[^W]", value_parser = Weighted::parse_negative_item, allow_hyphen_values = true)]
+    pub(crate) unlike: Vec<Weighted>,
+    /// Text that hits should not be like, with a weight (0.5 by default); for vectors alone; repeatable
+    #[arg(long = "not", value_name = "TEXT[^W]", value_parser = Weighted::parse_negative_text, allow_hyphen_values = true)]
+    pub(crate) not: Vec<Weighted>,
     /// Retrievers to ask
     #[arg(long, value_enum, default_value_t = ModeArgument::Hybrid)]
     pub(crate) mode: ModeArgument,
@@ -89,6 +96,8 @@ pub(crate) struct SearchArguments {
     /// Hits to skip
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) offset: usize,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
     #[command(flatten)]
     pub(crate) ranking: RankingArguments,
     /// Show where each score comes from
@@ -105,8 +114,9 @@ pub(crate) struct SearchArguments {
 pub(crate) struct RankingArguments {
     /// Filter such as `brand = "Daybird" and price < 50 and category in ["Footwear", "Bags"]`
     ///
-    /// `=`, `!=`, `<`, `<=`, `>`, `>=`, `in [...]`, `under "A > B"` for categories, `exists(field)`, `not`, `and`,
-    /// `or` and parentheses. An item without a value matches no comparison with it.
+    /// `=`, `!=`, `<`, `<=`, `>`, `>=`, `in [...]`, `prefix "..."`, `all [...]` for lists, `under "A > B"` for
+    /// categories, `exists(field)`, `not`, `and`, `or` and parentheses. Without a text, picture or item, all items that
+    /// match are listed. An item without a value matches no comparison with it.
     #[arg(long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
     /// Ranking settings, as `searcher tune` writes them; what other flags say comes first
@@ -130,6 +140,9 @@ pub(crate) struct RankingArguments {
     /// Candidates from each retriever [default: the snapshot's]
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<usize>,
+    /// Weight of being unlike the hits before against the score, 0 (off) to 1; for the first 200 hits
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(crate) diversity: f32,
 }
 
 #[derive(Debug, Args)]

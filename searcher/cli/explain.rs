@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use schemas::manifest::RankFusionMethod;
 use searcher::Hit;
+use searcher::diversity::DiversityExplanation;
 use searcher::explain::{KeywordExplanation, RankFusionExplanation, VectorExplanation};
 use searcher::keyword::WritingOrigin;
 
@@ -33,13 +34,23 @@ fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
         (Some(method), None) => {
             writeln!(text, " = keyword {keyword_part:.6} + vector {vector_part:.6}  ({})", name(*method))?;
         }
-        (None, _) => writeln!(text, "  ({} alone)", if explain.keyword.is_some() { "keyword" } else { "vector" })?,
+        (None, _) => {
+            let alone = match (&explain.keyword, &explain.vector) {
+                (Some(_), _) => "keyword alone",
+                (None, Some(_)) => "vector alone",
+                (None, None) => "nothing is looked for",
+            };
+            writeln!(text, "  ({alone})")?;
+        }
     }
     if let Some(keyword) = &explain.keyword {
         write_keyword(text, keyword)?;
     }
     if let Some(vector) = &explain.vector {
         write_vector(text, vector)?;
+    }
+    if let Some(diversity) = &explain.diversity {
+        write_diversity(text, diversity)?;
     }
     Ok(())
 }
@@ -96,6 +107,15 @@ fn write_vector(text: &mut String, vector: &VectorExplanation) -> std::fmt::Resu
         }
     }
     Ok(())
+}
+
+fn write_diversity(text: &mut String, diversity: &DiversityExplanation) -> std::fmt::Result {
+    let DiversityExplanation { rank_before, similarity, similar_to } = diversity;
+    write!(text, "  diversity: rank {rank_before} before, ")?;
+    match (similarity, similar_to) {
+        (Some(similarity), Some(id)) => writeln!(text, "similarity {similarity:.4} to {}", shown(id)),
+        (_, None) | (None, _) => writeln!(text, "like no hit before it"),
+    }
 }
 
 fn place(rank: Option<u32>) -> String {

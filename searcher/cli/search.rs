@@ -12,8 +12,9 @@ use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, Searcher, TextPar
 use serde::Serialize;
 
 use crate::arguments::{RankingArguments, SearchArguments, SnapshotArguments};
+use crate::facets::ByField;
 use crate::opened::{Opened, open};
-use crate::{explain, output, table};
+use crate::{explain, facets, output, table};
 
 /// Answers one query.
 pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
@@ -31,13 +32,15 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
         if !results.hits.is_empty() {
             text = table::hits(&results.hits, output::terminal_width());
         }
+        text.push_str(&facets::tables(&results.facets));
         for hit in &results.hits {
             text.push_str(&explain::explanation(hit));
         }
         output::print(&text)?;
         output::say(snapshot.quiet, &summary(&query, &results));
         let depth = searcher.depth(&query);
-        if query.offset.saturating_add(query.limit) > results.total && results.total >= depth {
+        let cut = !query.is_browse() && results.total >= depth;
+        if cut && query.offset.saturating_add(query.limit) > results.total {
             output::say(snapshot.quiet, &format!("each retriever gave its {depth} best; `--depth` asks for more"));
         }
     }
@@ -46,12 +49,14 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
 
 fn query(arguments: &SearchArguments) -> anyhow::Result<Query> {
     let plain = arguments.text.iter().map(|text| TextPart { text: text.clone(), weight: DEFAULT_PART_WEIGHT });
-    let weighted = arguments.texts.iter().map(|part| TextPart { text: part.value.clone(), weight: part.weight });
+    let weighted = arguments.texts.iter().chain(&arguments.not);
+    let weighted = weighted.map(|part| TextPart { text: part.value.clone(), weight: part.weight });
     let images = arguments.images.iter().map(|part| {
         let (file, weight) = part.file();
         ImagePart { file, weight }
     });
-    let like = arguments.like.iter().map(|part| ItemPart { id: part.value.clone(), weight: part.weight });
+    let like = arguments.like.iter().chain(&arguments.unlike);
+    let like = like.map(|part| ItemPart { id: part.value.clone(), weight: part.weight });
     let query = Query {
         texts: plain.chain(weighted).collect(),
         images: images.collect(),
@@ -62,7 +67,7 @@ fn query(arguments: &SearchArguments) -> anyhow::Result<Query> {
         explain: arguments.explain,
         ..Query::default()
     };
-    Ok(Ranking::read(&arguments.ranking)?.apply(query))
+    Ok(Ranking::read(&arguments.ranking)?.apply(arguments.list.applied_to(query)))
 }
 
 /// What the flags say of a ranking, their files read.
@@ -91,6 +96,7 @@ impl<'a> Ranking<'a> {
             alpha: arguments.alpha,
             modality_weights: arguments.modality_weights.clone(),
             depth: arguments.depth,
+            diversity: arguments.diversity,
             settings: settings.clone(),
             synonyms: synonyms.clone(),
             ..query
@@ -99,13 +105,14 @@ impl<'a> Ranking<'a> {
 }
 
 fn summary(query: &Query, results: &Results) -> String {
-    let Results { hits, total, took } = results;
+    let Results { hits, total, facets: _, took } = results;
     let milliseconds = took.as_secs_f64() * 1000.0;
+    let what = if query.is_browse() { "items" } else { "candidates" };
     match (hits.first(), hits.last()) {
         (Some(first), Some(last)) => {
-            format!("{} to {} of {total} candidates in {milliseconds:.1} ms", first.rank, last.rank)
+            format!("{} to {} of {total} {what} in {milliseconds:.1} ms", first.rank, last.rank)
         }
-        _ if *total > 0 => format!("no hits from {} on; there are {total} candidates", query.offset + 1),
+        _ if *total > 0 => format!("no hits from {} on; there are {total} {what}", query.offset + 1),
         _ => format!("no hits in {milliseconds:.1} ms"),
     }
 }
@@ -116,6 +123,8 @@ struct Answer<'a> {
     query: Question<'a>,
     total: usize,
     took_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facets: Option<ByField<'a>>,
     hits: &'a [Hit],
 }
 
@@ -130,6 +139,9 @@ struct Question<'a> {
     like: Vec<Part<'a>>,
     mode: Mode,
     filter: Option<&'a str>,
+    diversity: f32,
+    collapse: Option<&'a str>,
+    sort: Vec<String>,
     limit: usize,
     offset: usize,
 }
@@ -158,10 +170,14 @@ impl<'a> Answer<'a> {
             like: like.collect(),
             mode: query.mode,
             filter: query.filter.as_deref(),
+            diversity: query.diversity,
+            collapse: query.collapse.as_deref(),
+            sort: query.sort.iter().map(ToString::to_string).collect(),
             limit: query.limit,
             offset: query.offset,
         };
         let took_ms = (results.took.as_secs_f64() * 1e6).round() / 1e3;
-        Answer { query: question, total: results.total, took_ms, hits: &results.hits }
+        let facets = (!results.facets.is_empty()).then_some(ByField(&results.facets));
+        Answer { query: question, total: results.total, took_ms, facets, hits: &results.hits }
     }
 }

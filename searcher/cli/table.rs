@@ -29,24 +29,29 @@ fn plain(header: impl Into<Row>, width: Option<u16>) -> Table {
     table
 }
 
-/// The hits of a page: rank, score, id, title, and as many declared fields as fit.
+/// A column after the title.
+struct Column {
+    name: String,
+    /// The text for each hit, and whether it is a number.
+    cells: Vec<(String, bool)>,
+}
+
+/// The hits of a page: rank, score, id, title, and as many more columns as fit.
 pub(crate) fn hits(hits: &[Hit], width: Option<u16>) -> String {
-    let names = field_names(hits, width);
-    let header = ["rank", "score", "id", "title"]
-        .into_iter()
-        .map(Cell::new)
-        .chain(names.iter().map(|name| Cell::new(shown(name))));
+    let columns = columns(hits, width);
+    let names = columns.iter().map(|column| Cell::new(&column.name));
+    let header = ["rank", "score", "id", "title"].into_iter().map(Cell::new).chain(names);
     let mut table = plain(header.collect::<Vec<Cell>>(), width);
-    for hit in hits {
+    for (place, hit) in hits.iter().enumerate() {
         let mut cells = vec![
             number(hit.rank),
             number(format!("{:.4}", hit.score)),
             Cell::new(shown(&hit.id)),
             Cell::new(hit.title.as_deref().map_or_else(|| "–".to_owned(), shown)),
         ];
-        cells.extend(names.iter().map(|name| {
-            let is_number = matches!(value(hit, name), Some(FieldValue::Integer(_) | FieldValue::Float(_)));
-            if is_number { number(field(hit, name)) } else { Cell::new(field(hit, name)) }
+        cells.extend(columns.iter().map(|column| {
+            let (text, is_number) = &column.cells[place];
+            if *is_number { number(text) } else { Cell::new(text) }
         }));
         let mut row = Row::from(cells);
         if width.is_some() {
@@ -94,41 +99,55 @@ fn finished(table: &Table) -> String {
     table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect()
 }
 
-/// The declared fields that any hit has, in order; on a terminal those that leave the title some room.
-fn field_names(hits: &[Hit], width: Option<u16>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+/// What any hit says beside rank, score, id and title: the others it stands for, the hit with nearly its picture, and the
+/// declared fields, in order; on a terminal those that leave the title some room.
+fn columns(hits: &[Hit], width: Option<u16>) -> Vec<Column> {
+    let column = |name: &str, cell: &dyn Fn(&Hit) -> (String, bool)| Column {
+        name: shown(name),
+        cells: hits.iter().map(cell).collect(),
+    };
+    let mut columns = Vec::new();
+    if hits.iter().any(|hit| hit.others.is_some()) {
+        let others = |hit: &Hit| (hit.others.map_or_else(String::new, |others| others.to_string()), true);
+        columns.push(column("others", &others));
+    }
+    if hits.iter().any(|hit| hit.duplicate_of.is_some()) {
+        let duplicate_of = |hit: &Hit| (hit.duplicate_of.as_deref().map_or_else(String::new, shown), false);
+        columns.push(column("picture as", &duplicate_of));
+    }
+    let mut names: Vec<&str> = Vec::new();
     for (name, _) in hits.iter().flat_map(|hit| &hit.fields) {
-        if !names.contains(name) {
-            names.push(name.clone());
+        if !names.contains(&name.as_str()) {
+            names.push(name);
         }
     }
-    let Some(width) = width else { return names };
+    columns.extend(names.into_iter().map(|name| column(name, &|hit| field(hit, name))));
+    let Some(width) = width else { return columns };
     let longest_id = hits.iter().map(|hit| console::measure_text_width(&shown(&hit.id))).max().unwrap_or(0);
     let titles = hits.iter().filter_map(|hit| hit.title.as_deref());
     let titles = titles.map(|title| console::measure_text_width(&shown(title)));
     let title = titles.max().unwrap_or(0).min(TITLE_WIDTH);
     // Rank, score, and the padding of these four columns.
     let mut room = usize::from(width).saturating_sub(longest_id + title + 20);
-    names.retain(|name| {
-        let widest = hits.iter().map(|hit| console::measure_text_width(&field(hit, name))).max().unwrap_or(0);
-        let needed = widest.max(console::measure_text_width(&shown(name))) + 2;
+    columns.retain(|column| {
+        let widest = column.cells.iter().map(|(text, _)| console::measure_text_width(text)).max().unwrap_or(0);
+        let needed = widest.max(console::measure_text_width(&column.name)) + 2;
         let fits = needed <= room;
         room = room.saturating_sub(if fits { needed } else { 0 });
         fits
     });
-    names
+    columns
 }
 
-fn value<'a>(hit: &'a Hit, name: &str) -> Option<&'a FieldValue> {
-    hit.fields.iter().find(|(own, _)| own == name).map(|(_, value)| value)
-}
-
-fn field(hit: &Hit, name: &str) -> String {
-    let value = value(hit, name).map_or_else(String::new, |value| shown(&value.to_string()));
-    match value.char_indices().nth(FIELD_WIDTH) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value,
-    }
+/// The value of a declared field, and whether it is a number.
+fn field(hit: &Hit, name: &str) -> (String, bool) {
+    let value = hit.fields.iter().find(|(own, _)| own == name).map(|(_, value)| value);
+    let text = value.map_or_else(String::new, |value| shown(&value.to_string()));
+    let text = match text.char_indices().nth(FIELD_WIDTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    };
+    (text, matches!(value, Some(FieldValue::Integer(_) | FieldValue::Float(_))))
 }
 
 #[cfg(test)]
@@ -145,6 +164,8 @@ mod tests {
             description: None,
             image: None,
             fields: vec![("brand".to_owned(), FieldValue::String(brand.to_owned()))],
+            others: None,
+            duplicate_of: None,
             explain: None,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use searcher::query::DEFAULT_PART_WEIGHT;
+use searcher::query::{DEFAULT_NEGATIVE_ITEM_WEIGHT, DEFAULT_NEGATIVE_TEXT_WEIGHT, DEFAULT_PART_WEIGHT};
 
 /// A value and its weight: `shoe.jpg^0.5`. What stands after the last `^` is a weight only if it is a number, so that
 /// `c^d` is a value; a value that ends so itself is written with a weight: `c^2^1`.
@@ -19,13 +19,28 @@ pub(crate) struct Weighted {
 impl Weighted {
     /// Never fails, but clap wants a result.
     pub(crate) fn parse(text: &str) -> Result<Weighted, String> {
-        let (value, weight) =
-            text.rsplit_once('^').and_then(|(value, weight)| Some((value, parse_weight(weight)?))).unzip();
-        Ok(Weighted {
-            whole: text.to_owned(),
-            value: value.unwrap_or(text).to_owned(),
-            weight: weight.unwrap_or(DEFAULT_PART_WEIGHT),
-        })
+        let (value, weight) = split(text);
+        let weight = weight.unwrap_or(DEFAULT_PART_WEIGHT);
+        Ok(Weighted { whole: text.to_owned(), value: value.to_owned(), weight })
+    }
+
+    /// A text that hits should not be like: the weight, which must be above 0, is taken as a negative one.
+    pub(crate) fn parse_negative_text(text: &str) -> Result<Weighted, String> {
+        Weighted::parse_negative(text, DEFAULT_NEGATIVE_TEXT_WEIGHT)
+    }
+
+    /// As [`Weighted::parse_negative_text`], for an item.
+    pub(crate) fn parse_negative_item(text: &str) -> Result<Weighted, String> {
+        Weighted::parse_negative(text, DEFAULT_NEGATIVE_ITEM_WEIGHT)
+    }
+
+    fn parse_negative(text: &str, default: f32) -> Result<Weighted, String> {
+        let (value, weight) = split(text);
+        let weight = weight.unwrap_or(default);
+        if weight <= 0.0 {
+            return Err(format!("the weight {weight} is not above 0; how much to stay away is a positive number"));
+        }
+        Ok(Weighted { whole: text.to_owned(), value: value.to_owned(), weight: -weight })
     }
 
     /// The value as a file: a file that exists under the whole argument's name is taken before one with a weight.
@@ -36,6 +51,11 @@ impl Weighted {
             (PathBuf::from(&self.value), self.weight)
         }
     }
+}
+
+fn split(text: &str) -> (&str, Option<f32>) {
+    let split = text.rsplit_once('^').and_then(|(value, weight)| Some((value, parse_weight(weight)?)));
+    split.map_or((text, None), |(value, weight)| (value, Some(weight)))
 }
 
 /// A decimal number; not `inf` or `nan`, which Rust would parse too.
@@ -66,5 +86,16 @@ mod tests {
         expect("c^nan", "c^nan", 1.0);
         expect("c^inf", "c^inf", 1.0);
         expect("c^1e99", "c^1e99", 1.0);
+    }
+
+    #[test]
+    fn what_to_stay_away_from_has_a_negative_weight() {
+        let weight = |text| Weighted::parse_negative_text(text).map(|weighted| (weighted.value, weighted.weight));
+        assert_eq!(weight("red^0.25"), Ok(("red".to_owned(), -0.25)));
+        assert_eq!(weight("c^d"), Ok(("c^d".to_owned(), -DEFAULT_NEGATIVE_TEXT_WEIGHT)));
+        assert_eq!(Weighted::parse_negative_item("p1").map(|item| item.weight), Ok(-DEFAULT_NEGATIVE_ITEM_WEIGHT));
+        for wrong in ["red^0", "red^-1"] {
+            assert!(weight(wrong).unwrap_err().contains("not above 0"), "{wrong}");
+        }
     }
 }

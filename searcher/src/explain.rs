@@ -5,6 +5,7 @@
 use schemas::manifest::RankFusionMethod;
 use serde::Serialize;
 
+use crate::diversity::DiversityExplanation;
 use crate::error::SearchError;
 use crate::keyword::{KeywordIndex, KeywordParts, ProximityExplanation, TermExplanation};
 use crate::rank_fusion::{RankFusion, RankedRow, RetrieverPart, Retrievers};
@@ -23,6 +24,9 @@ pub struct Explanation {
     pub keyword: Option<KeywordExplanation>,
     /// The vector retriever's side; `None` when it takes no part in the query.
     pub vector: Option<VectorExplanation>,
+    /// Why the hit stands where it does when that is not by its score; `None` where diversity was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diversity: Option<DiversityExplanation>,
 }
 
 /// How a keyword and a vector score became one.
@@ -70,7 +74,7 @@ pub struct VectorExplanation {
 }
 
 impl Explanation {
-    /// Explains one place of the list.
+    /// Explains the score of one place of the list.
     pub(crate) fn of(
         index: &KeywordIndex,
         question: &Question<'_>,
@@ -105,6 +109,7 @@ impl Explanation {
             },
             keyword,
             vector,
+            diversity: None,
         })
     }
 }

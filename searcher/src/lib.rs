@@ -36,17 +36,26 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests fail by panicking"))]
 
 pub mod analysis;
+mod arrangement;
 pub mod candidate;
+mod clauses;
+mod collapse;
 pub mod current;
+pub mod diversity;
 pub mod embedding_fusion;
 pub mod error;
 pub mod evaluation;
 #[doc(hidden)]
 pub mod example;
 pub mod explain;
+pub mod facets;
+mod field_column;
 mod files;
 pub mod filter;
+mod item_similarity;
 pub mod keyword;
+pub mod near_duplicates;
+mod nearest_name;
 pub mod query;
 pub mod query_encoder;
 pub mod query_text;
@@ -55,14 +64,17 @@ pub mod results;
 pub mod row_set;
 pub mod search;
 pub mod snapshot;
+pub mod sort;
 pub mod vector;
 
 pub use candidate::Candidate;
 pub use current::CurrentSearcher;
 pub use error::SearchError;
 pub use explain::Explanation;
+pub use facets::FacetCounts;
 pub use query::{ImagePart, ItemPart, Mode, Query, TextPart};
 pub use query_encoder::EncodedQuery;
 pub use results::{Hit, Results};
 pub use row_set::RowSet;
 pub use snapshot::{FileCheck, OpenOptions, Searcher, SnapshotMaps};
+pub use sort::{SortBy, SortDirection, SortKey};

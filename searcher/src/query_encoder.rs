@@ -197,7 +197,7 @@ impl Searcher {
 
     fn encode_parts(&self, query: &Query) -> Result<EncodedQuery, SearchError> {
         query.check()?;
-        if !query.mode.uses_vector() {
+        if !query.mode.uses_vector() || query.is_browse() {
             return Ok(EncodedQuery::default());
         }
         let Some(vector) = &self.vector else {

@@ -7,7 +7,8 @@
 //! A query that names an alpha gets that one.
 //!
 //! The union is fixed before anything is shown: each retriever gives its `depth` best rows, and **both** scores are then
-//! computed for every one of them. The total is the number of these candidates, at most twice the depth.
+//! computed for every one of them. The total is the number of these candidates, at most twice the depth. A query that only
+//! filters or sorts retrieves nothing: its list is every row that matches, in row order.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,14 +16,15 @@ use std::time::Instant;
 
 use schemas::Row;
 
+use crate::arrangement::{ArrangedList, Arrangement, Marks};
 use crate::candidate::Candidate;
 use crate::error::SearchError;
 use crate::explain::Explanation;
 use crate::filter::Filter;
 use crate::keyword::KeywordQuery;
+use crate::near_duplicates::near_duplicates;
 use crate::query::Query;
 use crate::query_encoder::EncodedQuery;
-use crate::query_text::{self, Clause, QueryText};
 use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, ScoredRow, fuse};
 use crate::results::{Hit, Results};
 use crate::row_set::RowSet;
@@ -40,7 +42,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl Searcher {
-    /// Answers a query: the hits of one page, and the number of candidates in all.
+    /// Answers a query: the hits of one page, the number of candidates in all, and the facets over all of them.
     ///
     /// Cost: loads the encoders that the query needs when they are first needed; then one pass of each retriever at the
     /// query's depth, however few hits are shown.
@@ -66,18 +68,27 @@ impl Searcher {
         let started = Instant::now();
         query.check()?;
         let filter = query.filter.as_deref().map(|text| Filter::parse(text, &self.manifest().fields)).transpose()?;
+        let arrangement = Arrangement::of(query, self)?;
         let encoded =
             encoded.map_or_else(|| self.encode(query).map(Cow::Owned), |encoded| Ok(Cow::Borrowed(encoded)))?;
         let question = self.question(query, &encoded)?;
         let rows = filter.map(|filter| filter.evaluate(&self.items)).transpose()?;
         let rows = self.with_clauses(rows, query)?;
-        let union = self.retrieve(&question, rows.as_ref())?;
-        let candidates = self.score(&question, &union)?;
-        let ranked = fuse(&self.rank_fusion(query), question.retrievers(), &candidates);
-        let page = (1..).zip(&ranked).skip(query.offset).take(query.limit);
-        let hits = page.map(|(rank, ranked)| self.fetch(query, &question, rank, ranked));
+        let ranked = if query.is_browse() {
+            self.every_row(&question, rows.as_ref())
+        } else {
+            let union = self.retrieve(&question, rows.as_ref())?;
+            let candidates = self.score(&question, &union)?;
+            fuse(&self.rank_fusion(query), question.retrievers(), &candidates)
+        };
+        let ArrangedList { ranked, facets, mut marks } = arrangement.apply(&self.items, ranked)?;
+        let page = query.offset.min(ranked.len())..query.offset.saturating_add(query.limit).min(ranked.len());
+        if let Some(least_cosine) = query.near_duplicate_cosine {
+            marks.duplicates = near_duplicates(self, least_cosine, &ranked, page.clone())?;
+        }
+        let hits = page.map(|place| self.fetch(query, &question, &marks, place + 1, &ranked[place]));
         let hits = hits.collect::<Result<Vec<Hit>, SearchError>>()?;
-        Ok(Results { hits, total: ranked.len(), took: started.elapsed() })
+        Ok(Results { hits, total: ranked.len(), facets, took: started.elapsed() })
     }
 
     /// What each retriever is asked; a retriever that the query gives nothing to look for is not asked.
@@ -106,7 +117,8 @@ impl Searcher {
             }
             Some(_) | None => None,
         };
-        if vector.is_none() && query.mode.uses_vector() && (texts.is_empty() || !query.mode.uses_keyword()) {
+        let asks_vectors = query.mode.uses_vector() && !query.is_browse();
+        if vector.is_none() && asks_vectors && (texts.is_empty() || !query.mode.uses_keyword()) {
             let reason = if self.vector.is_none() {
                 "the snapshot has no embeddings; only texts in mode `keyword` or `hybrid` can be searched for"
             } else {
@@ -118,49 +130,6 @@ impl Searcher {
         let excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<_, _>>()?;
         let depth = self.depth(query);
         Ok(Question { keyword, vector, excluded, depth })
-    }
-
-    /// What of a text is syntax, for this snapshot's fields.
-    #[must_use]
-    pub fn understand(&self, text: &str) -> QueryText {
-        let is_declared = |name: &str| self.manifest().fields.iter().any(|field| field.name == name);
-        let is_searched = |name: &str| self.keyword.is_searched(name);
-        let understood = query_text::read(text, |name| is_declared(name) || is_searched(name), is_searched);
-        // A value that does not fit its field's type is no condition.
-        let fits = |clause: &Clause| self.field_filter(clause).is_none_or(|filter| filter.is_ok());
-        if understood.clauses.iter().all(fits) {
-            return understood;
-        }
-        let fits_type = |name: &str| {
-            let ill = |clause: &Clause| clause.field.as_deref() == Some(name) && !fits(clause);
-            !understood.clauses.iter().any(ill)
-        };
-        query_text::read(text, |name| fits_type(name) && (is_declared(name) || is_searched(name)), is_searched)
-    }
-
-    /// The filter that a clause about a field that is not searched means.
-    fn field_filter(&self, clause: &Clause) -> Option<Result<Filter, SearchError>> {
-        let name = clause.field.as_deref().filter(|name| !self.keyword.is_searched(name))?;
-        Some(Filter::field_has(name, &clause.words, &self.manifest().fields))
-    }
-
-    /// The kept rows that also satisfy the clauses of the query's texts.
-    fn with_clauses(&self, rows: Option<RowSet>, query: &Query) -> Result<Option<RowSet>, SearchError> {
-        let mut rows = rows;
-        for clause in query.keyword_texts().flat_map(|part| self.understand(&part.text).clauses) {
-            let mut having = match self.field_filter(&clause) {
-                Some(filter) => filter?.evaluate(&self.items)?,
-                None => self.keyword.rows_with(&clause.words, clause.field.as_deref())?,
-            };
-            if clause.excluded {
-                having.complement();
-            }
-            match &mut rows {
-                Some(rows) => rows.intersect(&having),
-                None => rows = Some(having),
-            }
-        }
-        Ok(rows)
     }
 
     /// The rows that either retriever has among its best, in ascending order.
@@ -184,6 +153,13 @@ impl Searcher {
             add(vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, rows, depth)?);
         }
         Ok(union.into_iter().collect())
+    }
+
+    /// Every row that the filter lets pass, in row order, of score 0.
+    fn every_row(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Vec<RankedRow> {
+        let every = rows.map_or_else(|| Cow::Owned(RowSet::full(self.items.row_count())), Cow::Borrowed);
+        let listed = every.iter().filter(|row| !question.excluded.contains(row));
+        listed.map(|row| RankedRow { row, score: 0.0, keyword: None, vector: None }).collect()
     }
 
     /// Both scores of every row of the union.
@@ -219,13 +195,16 @@ impl Searcher {
         &self,
         query: &Query,
         question: &Question<'_>,
+        marks: &Marks,
         rank: usize,
         ranked: &RankedRow,
     ) -> Result<Hit, SearchError> {
         let item = self.items.item(ranked.row)?;
         let names = self.manifest().fields.iter().map(|field| field.name.clone());
         let explain = if query.explain {
-            Some(Explanation::of(&self.keyword, question, &self.rank_fusion(query), ranked)?)
+            let diversity = marks.diversity(&self.items, ranked.row)?;
+            let scored = Explanation::of(&self.keyword, question, &self.rank_fusion(query), ranked)?;
+            Some(Explanation { diversity, ..scored })
         } else {
             None
         };
@@ -238,6 +217,8 @@ impl Searcher {
             description: item.description,
             image: item.image,
             fields: names.zip(item.fields).filter_map(|(name, value)| Some((name, value?))).collect(),
+            others: marks.others(ranked.row),
+            duplicate_of: marks.duplicate_of(&self.items, ranked.row)?,
             explain,
         })
     }

@@ -18,7 +18,12 @@ enum Tree {
     Exists(&'static str),
     Compare(&'static str, &'static str, f64),
     Equal(&'static str, &'static str),
+    In(&'static str, Vec<&'static str>),
     NotIn(&'static str, Vec<&'static str>),
+    InNumbers(&'static str, Vec<f64>),
+    All(Vec<&'static str>),
+    Prefix(&'static str, &'static str),
+    NotPrefix(&'static str, &'static str),
     Under(&'static str),
     New(bool),
 }
@@ -32,10 +37,15 @@ impl Tree {
             Tree::Exists(field) => format!("exists({field})"),
             Tree::Compare(field, operator, number) => format!("{field} {operator} {number}"),
             Tree::Equal(field, value) => format!("{field} = \"{value}\""),
-            Tree::NotIn(field, values) => format!(
-                "{field} not in [{}]",
-                values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ")
-            ),
+            Tree::In(field, values) => format!("{field} in [{}]", quoted(values)),
+            Tree::NotIn(field, values) => format!("{field} not in [{}]", quoted(values)),
+            Tree::InNumbers(field, values) => {
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                format!("{field} in [{}]", values.join(","))
+            }
+            Tree::All(values) => format!("tags all [{}]", quoted(values)),
+            Tree::Prefix(field, prefix) => format!("{field} prefix '{prefix}'"),
+            Tree::NotPrefix(field, prefix) => format!("{field} not prefix '{prefix}'"),
             Tree::Under(category) => format!("category under \"{category}\""),
             Tree::New(value) => format!("new = {value}"),
         }
@@ -55,11 +65,7 @@ impl Tree {
             Tree::Not(side) => side.holds(item).map(|holds| !holds),
             Tree::Exists(field) => Some(value(item, field).is_some()),
             Tree::Compare(field, operator, number) => {
-                let value = match value(item, field)? {
-                    FieldValue::Float(value) => value,
-                    FieldValue::Integer(value) => value as f64,
-                    other => panic!("{other:?}"),
-                };
+                let value = as_float(&value(item, field)?);
                 Some(match *operator {
                     "=" => value == *number,
                     "!=" => value != *number,
@@ -70,6 +76,11 @@ impl Tree {
                 })
             }
             Tree::Equal(field, wanted) => value(item, field).map(|value| is_one_of(&value, &[wanted])),
+            Tree::In(field, wanted) => value(item, field).map(|value| is_one_of(&value, wanted)),
+            Tree::InNumbers(field, wanted) => value(item, field).map(|value| wanted.contains(&as_float(&value))),
+            Tree::All(wanted) => value(item, "tags").map(|value| wanted.iter().all(|one| is_one_of(&value, &[one]))),
+            Tree::Prefix(field, prefix) => value(item, field).map(|value| begins(&value, prefix)),
+            Tree::NotPrefix(field, prefix) => value(item, field).map(|value| !begins(&value, prefix)),
             Tree::NotIn(field, wanted) => value(item, field).map(|value| !is_one_of(&value, wanted)),
             Tree::Under(category) => value(item, "category").map(|value| match value {
                 FieldValue::String(value) => value == *category || value.starts_with(&format!("{category} > ")),
@@ -77,6 +88,26 @@ impl Tree {
             }),
             Tree::New(wanted) => value(item, "new").map(|value| value == FieldValue::Boolean(*wanted)),
         }
+    }
+}
+
+fn quoted(values: &[&str]) -> String {
+    values.iter().map(|value| format!("'{value}'")).collect::<Vec<_>>().join(", ")
+}
+
+fn as_float(value: &FieldValue) -> f64 {
+    match value {
+        FieldValue::Float(value) => *value,
+        FieldValue::Integer(value) => *value as f64,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn begins(value: &FieldValue, prefix: &str) -> bool {
+    match value {
+        FieldValue::String(value) => value.starts_with(prefix),
+        FieldValue::Strings(values) => values.iter().any(|value| value.starts_with(prefix)),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -100,6 +131,8 @@ fn value(item: &StoredItem, field: &str) -> Option<FieldValue> {
 }
 
 const WORDS: [&str; 4] = ["red", "Red", "", "a \"quoted\" > one"];
+const IDS: [&str; 3] = ["red", "Red2", "blue"];
+const PREFIXES: [&str; 6] = ["", "R", "re", "red", "Home > Kit", "blue mug"];
 const CATEGORIES: [&str; 4] = ["Home", "Home > Kitchen", "Home > Kitchen > Mugs", "Home > Kitchenware"];
 
 fn escaped(word: &'static str) -> &'static str {
@@ -118,27 +151,34 @@ fn item() -> impl Strategy<Value = StoredItem> {
         prop::option::of(category),
         prop::option::of(prop::collection::vec(word(), 0..3).prop_map(FieldValue::Strings)),
     );
-    (prop::option::of(word()), fields).prop_map(|(title, (brand, price, stock, new, category, tags))| StoredItem {
-        id: "id".to_owned(),
-        title,
-        description: None,
-        image: None,
-        fields: vec![brand, price, stock, new, category, tags],
+    let id = prop::sample::select(&IDS[..]);
+    (id, prop::option::of(word()), fields).prop_map(|(id, title, (brand, price, stock, new, category, tags))| {
+        let fields = vec![brand, price, stock, new, category, tags];
+        StoredItem { id: id.to_owned(), title, description: None, image: None, fields }
     })
 }
 
 fn tree() -> impl Strategy<Value = Tree> {
-    let number = prop::sample::select(&["price", "stock"][..]);
+    let number_field = || prop::sample::select(&["price", "stock"][..]);
+    let number = || (-4i32..5).prop_map(|number| f64::from(number) / 2.0);
     let operator = prop::sample::select(&["=", "!=", "<", "<=", ">", ">="][..]);
-    let text = || prop::sample::select(&["brand", "title", "tags"][..]);
-    let plain = || prop::sample::select(&WORDS[..3]);
+    let text = || prop::sample::select(&["brand", "title", "tags", "id", "category"][..]);
+    let plain = || prop::sample::select(&["red", "Red", "", "blue", "Home", "Home > Kitchen"][..]);
+    let plains = || prop::collection::vec(plain(), 1..3);
+    let prefix = || prop::sample::select(&PREFIXES[..]);
     let leaf = prop_oneof![
         prop::sample::select(&["brand", "price", "stock", "new", "category", "tags", "title", "id"][..])
             .prop_map(Tree::Exists),
-        (number, operator, (-4i32..5).prop_map(|number| f64::from(number) / 2.0))
+        (number_field(), operator, number())
             .prop_map(|(field, operator, number)| Tree::Compare(field, operator, number)),
+        (number_field(), prop::collection::vec(number(), 1..4))
+            .prop_map(|(field, numbers)| Tree::InNumbers(field, numbers)),
         (text(), plain()).prop_map(|(field, value)| Tree::Equal(field, value)),
-        (text(), prop::collection::vec(plain(), 1..3)).prop_map(|(field, values)| Tree::NotIn(field, values)),
+        (text(), plains()).prop_map(|(field, values)| Tree::In(field, values)),
+        (text(), plains()).prop_map(|(field, values)| Tree::NotIn(field, values)),
+        plains().prop_map(Tree::All),
+        (text(), prefix()).prop_map(|(field, prefix)| Tree::Prefix(field, prefix)),
+        (text(), prefix()).prop_map(|(field, prefix)| Tree::NotPrefix(field, prefix)),
         prop::sample::select(&CATEGORIES[..]).prop_map(Tree::Under),
         any::<bool>().prop_map(Tree::New),
     ];
@@ -176,6 +216,9 @@ fn the_issues_example() {
     assert_eq!(ids("not exists(price) or not exists(brand)"), ["sofa-blue", "voucher"]);
     assert_eq!(ids("id in ['voucher', 'sofa-red'] and title != 'Red sofa'"), ["voucher"]);
     assert_eq!(ids("tags != 'gift'"), ["sofa-red"], "an empty list is a value");
+    assert_eq!(ids("tags all ['gift', 'sale']"), ["mug-red"]);
+    assert_eq!(ids("brand not prefix 'Day'"), ["mug-red-large", "sofa-red"], "an absent brand is neither");
+    assert_eq!(ids("id prefix 'sofa-' and category prefix 'Home > L'"), ["sofa-red", "sofa-blue"]);
 }
 
 #[test]
@@ -187,6 +230,8 @@ fn quotes_in_strings() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
     #[test]
     fn evaluates_as_brute_force_does(items in prop::collection::vec(item(), 1..40), tree in tree()) {
         let expected: Vec<Row> =

@@ -79,7 +79,9 @@ impl Ranking {
 /// # Errors
 /// As [`Searcher::search`].
 pub fn rank(searcher: &Searcher, asked: &EvaluationQuery, modes: &[Mode]) -> Result<Vec<Ranking>, SearchError> {
-    let question = Query { limit: DEFAULT_LIST_LENGTH, offset: 0, explain: false, ..asked.query.clone() };
+    // Of a hit only id and score count here.
+    let shown = Query { explain: false, near_duplicate_cosine: None, ..asked.query.clone() };
+    let question = Query { limit: DEFAULT_LIST_LENGTH, offset: 0, ..shown };
     let encodes = modes.iter().find(|mode| mode.uses_vector());
     let encoded = encodes.map(|mode| searcher.encode(&Query { mode: *mode, ..question.clone() })).transpose()?;
     let mut rankings = Vec::with_capacity(modes.len());

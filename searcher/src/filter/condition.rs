@@ -29,6 +29,10 @@ pub(super) enum Expression {
 pub(super) enum Test {
     /// A string that is one of these, or a list of strings with one of these.
     OneOf(HashSet<String>),
+    /// A list of strings with all of these.
+    AllOf(HashSet<String>),
+    /// A string that begins so, or a list of strings with one that does.
+    Prefix(String),
     /// A category that is this one or below it.
     Under(String),
     /// A number that stands so to this one.
@@ -60,6 +64,8 @@ impl Test {
     pub(super) fn matches_string(&self, value: &str) -> bool {
         match self {
             Test::OneOf(wanted) => wanted.contains(value),
+            Test::AllOf(wanted) => wanted.iter().all(|wanted| wanted == value),
+            Test::Prefix(prefix) => value.starts_with(prefix.as_str()),
             Test::Under(category) => {
                 value.strip_prefix(category.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(" > "))
             }
@@ -67,11 +73,24 @@ impl Test {
         }
     }
 
+    /// What the test says of a list, whose elements it is asked for as often as it likes.
+    pub(super) fn matches_strings<'a>(&self, mut values: impl Iterator<Item = &'a str> + Clone) -> bool {
+        match self {
+            Test::AllOf(wanted) => wanted.iter().all(|wanted| values.clone().any(|value| value == wanted)),
+            Test::OneOf(_)
+            | Test::Prefix(_)
+            | Test::Under(_)
+            | Test::Number(..)
+            | Test::OneOfNumbers(_)
+            | Test::Boolean(_) => values.any(|value| self.matches_string(value)),
+        }
+    }
+
     pub(super) fn matches_number(&self, value: Number) -> bool {
         match self {
             Test::Number(comparison, wanted) => comparison.holds(value.compare(*wanted)),
             Test::OneOfNumbers(wanted) => wanted.iter().any(|wanted| Comparison::Equal.holds(value.compare(*wanted))),
-            Test::OneOf(_) | Test::Under(_) | Test::Boolean(_) => false,
+            Test::OneOf(_) | Test::AllOf(_) | Test::Prefix(_) | Test::Under(_) | Test::Boolean(_) => false,
         }
     }
 

@@ -107,9 +107,9 @@ fn decide_values(truth: &mut Truth, rows: std::ops::RangeFrom<Row>, values: &Arr
         let strings = lists.values().as_string_opt::<i32>()?;
         for (row, place) in rows.zip(0..lists.len()) {
             let bounds = &lists.value_offsets()[place..=place + 1];
-            let mut elements = (bounds[0]..bounds[1]).filter_map(|element| usize::try_from(element).ok());
-            let contains =
-                elements.any(|element| strings.is_valid(element) && test.matches_string(strings.value(element)));
+            let elements = (bounds[0]..bounds[1]).filter_map(|element| usize::try_from(element).ok());
+            let values = elements.filter(|element| strings.is_valid(*element)).map(|element| strings.value(element));
+            let contains = test.matches_strings(values);
             decide(row, lists.is_valid(place).then_some(contains));
         }
     } else if let Some(values) = values.as_primitive_opt::<Int64Type>() {

@@ -11,11 +11,14 @@
 //! | --- | --- | --- |
 //! | `f = v`, `f != v` | every type | equal, not equal; a list of strings: contains, does not contain |
 //! | `f < v`, `<=`, `>`, `>=` | numbers | compared exactly, integers with floating point numbers too |
-//! | `f in [v, …]`, `f not in [v, …]` | every type but Boolean | equal to one of the values; a list: contains one of them |
+//! | `f in [v, …]` | every type but Boolean | equal to one of the values; a list: contains one of them |
+//! | `f all [v, …]` | lists of strings | contains all of the values |
+//! | `f prefix "Day"` | strings, lists, categories | begins so, compared as it is stored; a list: one element begins so |
 //! | `f under "A > B"` | categories | that category or one below it |
 //! | `exists(f)` | every type | the item has a value |
 //! | `not`, `and`, `or`, `( )` | expressions | in this order of strength |
 //!
+//! `in`, `all`, `prefix` and `under` may have a `not` before them.
 //! `id`, `title`, `description` and `image` (the picture's path) are strings. Strings stand in `"` or `'`, with `\` before a
 //! quote or a `\` in them, and are compared as they are, capital letters included. Keywords may be written in capitals.
 //! A field name with other characters than letters, digits, `_`, `-` and `.` stands in backquotes.

@@ -5,23 +5,20 @@
 //! expression  = conjunction { "or" conjunction }
 //! conjunction = negation { "and" negation }
 //! negation    = "not" negation | "(" expression ")" | "exists" "(" field ")" | condition
-//! condition   = field ( operator value | ["not"] "in" "[" value { "," value } "]" | "under" string )
+//! condition   = field ( operator value | ["not"] ( ( "in" | "all" ) list | ( "prefix" | "under" ) string ) )
+//! list        = "[" value { "," value } "]"
 //! ```
 
 use std::collections::HashSet;
 
 use schemas::field::normalise_category;
-use schemas::items::{DESCRIPTION_COLUMN, FIRST_FIELD_COLUMN, ID_COLUMN, IMAGE_COLUMN, TITLE_COLUMN};
 use schemas::{FieldSpec, FieldType};
 
 use super::MAX_NESTING;
 use super::condition::{Comparison, Expression, Number, Test};
 use super::lexer::{Token, TokenKind, tokens};
 use crate::error::SearchError;
-
-/// Fields that every item has beside the declared ones, all strings, with their columns.
-const BUILT_IN_FIELDS: [(&str, usize); 4] =
-    [("id", ID_COLUMN), ("title", TITLE_COLUMN), ("description", DESCRIPTION_COLUMN), ("image", IMAGE_COLUMN)];
+use crate::field_column::{KnownField, shown_type};
 
 /// Parses a whole filter.
 pub(super) fn parse(text: &str, fields: &[FieldSpec]) -> Result<Expression, SearchError> {
@@ -41,13 +38,21 @@ struct Parser<'a> {
     fields: &'a [FieldSpec],
 }
 
-/// A field that the filter names.
-struct Field {
-    name: String,
-    /// Number of its column in `items.arrow`.
-    column: usize,
-    r#type: FieldType,
+/// An operator that is a word.
+#[derive(Clone, Copy)]
+enum WordOperator {
+    In,
+    All,
+    Prefix,
+    Under,
 }
+
+const WORD_OPERATORS: [(&str, WordOperator); 4] = [
+    ("in", WordOperator::In),
+    ("all", WordOperator::All),
+    ("prefix", WordOperator::Prefix),
+    ("under", WordOperator::Under),
+];
 
 impl Parser<'_> {
     fn token(&self) -> &Token {
@@ -139,43 +144,64 @@ impl Parser<'_> {
             return Ok(Expression::Exists(field.column));
         }
         let field = self.field()?;
-        if self.is_keyword(self.at, "not") && self.is_keyword(self.at + 1, "in") {
+        let word_operator = |at: usize| WORD_OPERATORS.into_iter().find(|(word, _)| self.is_keyword(at, word));
+        if self.is_keyword(self.at, "not")
+            && let Some((_, operator)) = word_operator(self.at + 1)
+        {
             self.advance();
-            return Ok(Expression::Not(Box::new(self.membership(&field)?)));
+            return Ok(Expression::Not(Box::new(self.word_condition(&field, operator)?)));
         }
-        if self.is_keyword(self.at, "in") {
-            return self.membership(&field);
+        match word_operator(self.at) {
+            Some((_, operator)) => self.word_condition(&field, operator),
+            None => self.comparison(&field),
         }
-        if self.is_keyword(self.at, "under") {
-            return self.below(&field);
-        }
-        self.comparison(&field)
     }
 
-    fn field(&mut self) -> Result<Field, SearchError> {
+    /// A condition whose operator is a word, at that word.
+    fn word_condition(&mut self, field: &KnownField, operator: WordOperator) -> Result<Expression, SearchError> {
+        match operator {
+            WordOperator::In => self.membership(field),
+            WordOperator::All => self.containment(field),
+            WordOperator::Prefix => self.prefix(field),
+            WordOperator::Under => self.below(field),
+        }
+    }
+
+    fn field(&mut self) -> Result<KnownField, SearchError> {
         let name = match self.peek() {
             TokenKind::Word(name) | TokenKind::Field(name) => name.clone(),
             TokenKind::String(_) | TokenKind::Number(_) | TokenKind::Symbol(_) | TokenKind::End => {
                 return Err(self.unexpected("a field name, `not`, `exists` or `(`"));
             }
         };
-        let built_in = BUILT_IN_FIELDS.into_iter().map(|(name, column)| (name, column, FieldType::String));
-        let declared = (FIRST_FIELD_COLUMN..).zip(self.fields);
-        let all = built_in.chain(declared.map(|(column, field)| (field.name.as_str(), column, field.r#type)));
-        let Some((_, column, r#type)) = all.clone().find(|(known, ..)| *known == name) else {
-            let all: Vec<String> = all.map(|(known, ..)| format!("`{known}`")).collect();
-            return Err(self.fail(format!("unknown field `{name}`; the fields are {}", all.join(", "))));
-        };
+        let field = KnownField::named(&name, self.fields).map_err(|reason| self.fail(reason))?;
         self.advance();
-        Ok(Field { name, column, r#type })
+        Ok(field)
     }
 
     /// `in [v, …]`, at the `in`.
-    fn membership(&mut self, field: &Field) -> Result<Expression, SearchError> {
+    fn membership(&mut self, field: &KnownField) -> Result<Expression, SearchError> {
         if field.r#type == FieldType::Boolean {
             return Err(self.does_not_fit("in", field));
         }
         self.advance();
+        let (strings, numbers) = self.list(field)?;
+        let test = if numbers.is_empty() { Test::OneOf(strings) } else { Test::OneOfNumbers(numbers) };
+        Ok(Expression::Condition { column: field.column, test })
+    }
+
+    /// `all [v, …]`, at the `all`.
+    fn containment(&mut self, field: &KnownField) -> Result<Expression, SearchError> {
+        if field.r#type != FieldType::Strings {
+            return Err(self.does_not_fit("all", field));
+        }
+        self.advance();
+        let (strings, _) = self.list(field)?;
+        Ok(Expression::Condition { column: field.column, test: Test::AllOf(strings) })
+    }
+
+    /// The values of `[v, …]`, of the field's type: strings or numbers.
+    fn list(&mut self, field: &KnownField) -> Result<(HashSet<String>, Vec<Number>), SearchError> {
         self.expect_symbol("[")?;
         let (mut strings, mut numbers) = (HashSet::new(), Vec::new());
         loop {
@@ -190,12 +216,21 @@ impl Parser<'_> {
             }
         }
         self.expect_symbol("]")?;
-        let test = if numbers.is_empty() { Test::OneOf(strings) } else { Test::OneOfNumbers(numbers) };
-        Ok(Expression::Condition { column: field.column, test })
+        Ok((strings, numbers))
+    }
+
+    /// `prefix "Day"`, at the `prefix`.
+    fn prefix(&mut self, field: &KnownField) -> Result<Expression, SearchError> {
+        if !field.r#type.is_text() {
+            return Err(self.does_not_fit("prefix", field));
+        }
+        self.advance();
+        let prefix = self.text(field)?;
+        Ok(Expression::Condition { column: field.column, test: Test::Prefix(prefix) })
     }
 
     /// `under "A > B"`, at the `under`.
-    fn below(&mut self, field: &Field) -> Result<Expression, SearchError> {
+    fn below(&mut self, field: &KnownField) -> Result<Expression, SearchError> {
         if field.r#type != FieldType::Category {
             return Err(self.does_not_fit("under", field));
         }
@@ -204,7 +239,7 @@ impl Parser<'_> {
         Ok(Expression::Condition { column: field.column, test: Test::Under(category) })
     }
 
-    fn comparison(&mut self, field: &Field) -> Result<Expression, SearchError> {
+    fn comparison(&mut self, field: &KnownField) -> Result<Expression, SearchError> {
         let (comparison, negated) = match self.peek() {
             TokenKind::Symbol("=") => (Comparison::Equal, false),
             TokenKind::Symbol("!=") => (Comparison::Equal, true),
@@ -236,34 +271,45 @@ impl Parser<'_> {
         Ok(if negated { Expression::Not(Box::new(condition)) } else { condition })
     }
 
-    fn does_not_fit(&self, operator: &str, field: &Field) -> SearchError {
-        let Field { name, column: _, r#type } = field;
-        self.fail(format!("`{name}` is {}, `{operator}` does not fit; use {}", shown(*r#type), operators(field)))
+    fn does_not_fit(&self, operator: &str, field: &KnownField) -> SearchError {
+        let KnownField { name, column: _, r#type } = field;
+        self.fail(format!("`{name}` is {}, `{operator}` does not fit; use {}", shown_type(*r#type), operators(field)))
     }
 
-    fn string(&mut self, field: &Field) -> Result<String, SearchError> {
+    /// A string as items have it: a category with one space on each side of `>`. A path without any level is no item's.
+    fn string(&mut self, field: &KnownField) -> Result<String, SearchError> {
+        let value = self.text(field)?;
+        let category = (field.r#type == FieldType::Category).then(|| normalise_category(&value)).flatten();
+        Ok(category.unwrap_or(value))
+    }
+
+    /// A string as it is written.
+    fn text(&mut self, field: &KnownField) -> Result<String, SearchError> {
         let TokenKind::String(value) = self.peek() else {
-            return Err(self.unexpected(&format!("a string in quotes, `{}` is {}", field.name, shown(field.r#type))));
+            let expected = format!("a string in quotes, `{}` is {}", field.name, shown_type(field.r#type));
+            return Err(self.unexpected(&expected));
         };
-        // As items have it: one space on each side of `>`. A path without any level is no item's.
-        let category = (field.r#type == FieldType::Category).then(|| normalise_category(value)).flatten();
-        let value = category.unwrap_or_else(|| value.clone());
+        let value = value.clone();
         self.advance();
         Ok(value)
     }
 
-    fn number(&mut self, field: &Field) -> Result<Number, SearchError> {
+    fn number(&mut self, field: &KnownField) -> Result<Number, SearchError> {
         let TokenKind::Number(value) = *self.peek() else {
-            return Err(self.unexpected(&format!("a number, `{}` is {}", field.name, shown(field.r#type))));
+            return Err(self.unexpected(&format!("a number, `{}` is {}", field.name, shown_type(field.r#type))));
         };
         self.advance();
         Ok(value)
     }
 
-    fn boolean(&mut self, field: &Field) -> Result<bool, SearchError> {
+    fn boolean(&mut self, field: &KnownField) -> Result<bool, SearchError> {
         let value = self.is_keyword(self.at, "true");
         if !value && !self.is_keyword(self.at, "false") {
-            return Err(self.unexpected(&format!("`true` or `false`, `{}` is {}", field.name, shown(field.r#type))));
+            return Err(self.unexpected(&format!(
+                "`true` or `false`, `{}` is {}",
+                field.name,
+                shown_type(field.r#type)
+            )));
         }
         self.advance();
         Ok(value)
@@ -274,112 +320,15 @@ fn only_or(mut sides: Vec<Expression>, join: fn(Vec<Expression>) -> Expression) 
     if sides.len() == 1 { sides.remove(0) } else { join(sides) }
 }
 
-fn shown(r#type: FieldType) -> &'static str {
-    match r#type {
-        FieldType::String => "a string",
-        FieldType::Strings => "a list of strings",
-        FieldType::Integer => "an integer",
-        FieldType::Float => "a number",
-        FieldType::Boolean => "a truth value",
-        FieldType::Category => "a category",
-    }
-}
-
-fn operators(field: &Field) -> &'static str {
+fn operators(field: &KnownField) -> &'static str {
     match field.r#type {
-        FieldType::String | FieldType::Strings => "`=`, `!=`, `in` or `not in`",
+        FieldType::String => "`=`, `!=`, `in`, `not in` or `prefix`",
+        FieldType::Strings => "`=`, `!=`, `in`, `not in`, `all` or `prefix`",
         FieldType::Integer | FieldType::Float => "`=`, `!=`, `<`, `<=`, `>`, `>=`, `in` or `not in`",
         FieldType::Boolean => "`=` or `!=`",
-        FieldType::Category => "`=`, `!=`, `in`, `not in` or `under`",
+        FieldType::Category => "`=`, `!=`, `in`, `not in`, `prefix` or `under`",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields() -> Vec<FieldSpec> {
-        let field = |name: &str, r#type| FieldSpec { name: name.to_owned(), r#type, searched: false };
-        vec![
-            field("brand", FieldType::String),
-            field("price", FieldType::Float),
-            field("stock", FieldType::Integer),
-            field("new", FieldType::Boolean),
-            field("category", FieldType::Category),
-            field("tags", FieldType::Strings),
-            field("net weight", FieldType::Float),
-        ]
-    }
-
-    fn parsed(text: &str) -> Expression {
-        parse(text, &fields()).unwrap()
-    }
-
-    fn message(text: &str) -> String {
-        parse(text, &fields()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn and_binds_stronger_than_or_and_not_strongest() {
-        let same = |left: &str, right: &str| assert_eq!(parsed(left), parsed(right), "{left}");
-        same("new = true or price < 5 and stock > 0", "new = true or (price < 5 and stock > 0)");
-        same("not new = true and stock > 0", "(not (new = true)) AND (stock > 0)");
-        same("brand != 'x'", "not brand = \"x\"");
-        same("brand NOT IN ['x', 'y']", "not brand in ['y', 'x']");
-        same("category under 'Home>Kitchen'", "category UNDER \"Home > Kitchen\"");
-        same("`price` < 5", "price < 5");
-        same("brand <> 'x'", "brand != 'x'");
-    }
-
-    #[test]
-    fn every_message_says_what_would_fit() {
-        assert_eq!(message(" "), "filter, position 2: expected a condition such as `price < 50`, got the end");
-        assert_eq!(
-            message("price < 5 and colour = \"red\""),
-            "filter, position 15: unknown field `colour`; the fields are `id`, `title`, `description`, `image`, `brand`, \
-             `price`, `stock`, `new`, `category`, `tags`, `net weight`"
-        );
-        assert_eq!(
-            message("brand < \"x\""),
-            "filter, position 7: `brand` is a string, `<` does not fit; use `=`, `!=`, `in` or `not in`"
-        );
-        assert_eq!(
-            message("new in [true]"),
-            "filter, position 5: `new` is a truth value, `in` does not fit; use `=` or `!=`"
-        );
-        assert_eq!(
-            message("tags under 'a'"),
-            "filter, position 6: `tags` is a list of strings, `under` does not fit; use `=`, `!=`, `in` or `not in`"
-        );
-        assert_eq!(
-            message("brand = Daybird"),
-            "filter, position 9: expected a string in quotes, `brand` is a string, got `Daybird`"
-        );
-        assert_eq!(
-            message("price < \"50\""),
-            "filter, position 9: expected a number, `price` is a number, got the string \"50\""
-        );
-        assert_eq!(
-            message("new = 1"),
-            "filter, position 7: expected `true` or `false`, `new` is a truth value, got the number 1"
-        );
-        assert_eq!(message("(price < 5"), "filter, position 11: expected `)`, got the end");
-        assert_eq!(message("price < 5 price > 2"), "filter, position 11: expected `and`, `or` or the end, got `price`");
-        assert_eq!(message("new"), "filter, position 4: expected `=` or `!=` after `new`, got the end");
-        assert_eq!(
-            message("brand in []"),
-            "filter, position 11: expected a string in quotes, `brand` is a string, got `]`"
-        );
-        assert_eq!(message("= 5"), "filter, position 1: expected a field name, `not`, `exists` or `(`, got `=`");
-    }
-
-    #[test]
-    fn nesting_is_bounded() {
-        let nested = |depth: usize| format!("{}price < 5{}", "(".repeat(depth), ")".repeat(depth));
-        parsed(&nested(MAX_NESTING - 1));
-        assert!(message(&nested(MAX_NESTING)).contains("levels of parentheses"));
-        assert!(message(&"not ".repeat(100_000)).contains("levels of parentheses"));
-        let long = vec!["price < 5"; 10_000].join(" and ");
-        parsed(&long);
-    }
-}
+mod tests;
