@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use schemas::RankingSettings;
 use searcher::query::DEFAULT_PART_WEIGHT;
-use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, TextPart};
+use searcher::{Hit, ImagePart, ItemPart, Mode, Query, Results, Searcher, TextPart};
 use serde::Serialize;
 
 use crate::arguments::{RankingArguments, SearchArguments, SnapshotArguments};
 use crate::opened::{Opened, open};
-use crate::{explain, output, table};
+use crate::{explain, history, output, table};
 
 /// Answers one query.
 pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
@@ -20,9 +20,21 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
         output::say(snapshot.quiet, "pictures are not looked at in mode `keyword`");
     }
     let Opened { searcher, .. } = open(snapshot)?;
+    let query = history::with_profile(snapshot.quiet, &searcher, query, &arguments.history)?;
     let results = searcher.search(&query)?;
-    if arguments.json {
-        output::print_json(&Answer::new(&query, &results))?;
+    print_answer(snapshot, &searcher, &query, &results, arguments.json)
+}
+
+/// Prints what was found. Exit code 1 when nothing was.
+pub(crate) fn print_answer(
+    snapshot: &SnapshotArguments,
+    searcher: &Searcher,
+    query: &Query,
+    results: &Results,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    if json {
+        output::print_json(&Answer::new(query, results))?;
     } else {
         let mut text = String::new();
         if !results.hits.is_empty() {
@@ -32,8 +44,8 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
             text.push_str(&explain::explanation(hit));
         }
         output::print(&text)?;
-        output::say(snapshot.quiet, &summary(&query, &results));
-        let depth = searcher.depth(&query);
+        output::say(snapshot.quiet, &summary(query, results));
+        let depth = searcher.depth(query);
         if query.offset.saturating_add(query.limit) > results.total && results.total >= depth {
             output::say(snapshot.quiet, &format!("each retriever gave its {depth} best; `--depth` asks for more"));
         }
@@ -111,8 +123,17 @@ struct Question<'a> {
     like: Vec<Part<'a>>,
     mode: Mode,
     filter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<ProfileShown>,
     limit: usize,
     offset: usize,
+}
+
+/// The profile that takes part: how many items the user knows, and its share of the final score.
+#[derive(Serialize)]
+struct ProfileShown {
+    seen: usize,
+    weight: f32,
 }
 
 #[derive(Serialize)]
@@ -132,12 +153,14 @@ impl<'a> Answer<'a> {
         let texts = query.texts.iter().map(|part| Part { value: &part.text, weight: part.weight });
         let images = query.images.iter().map(|part| FilePart { value: &part.file, weight: part.weight });
         let like = query.like.iter().map(|part| Part { value: &part.id, weight: part.weight });
+        let profile = query.profile.as_ref();
         let question = Question {
             texts: texts.collect(),
             images: images.collect(),
             like: like.collect(),
             mode: query.mode,
             filter: query.filter.as_deref(),
+            profile: profile.map(|part| ProfileShown { seen: part.profile.seen().len(), weight: part.weight }),
             limit: query.limit,
             offset: query.offset,
         };

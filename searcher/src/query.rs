@@ -8,6 +8,7 @@ use schemas::RankingSettings;
 use schemas::manifest::RankFusionMethod;
 
 use crate::error::SearchError;
+use crate::recommend::ProfilePart;
 
 /// Hits shown when no number is asked for.
 pub const DEFAULT_LIMIT: usize = 10;
@@ -123,6 +124,8 @@ pub struct Query {
     pub offset: usize,
     /// What takes the place of the snapshot's defaults; what the fields above say comes first.
     pub settings: RankingSettings,
+    /// A user's profile: re-ranks what the parts above find, or is looked for where there is none of them.
+    pub profile: Option<ProfilePart>,
     /// Whether hits carry their explanation.
     pub explain: bool,
 }
@@ -142,6 +145,7 @@ impl Default for Query {
             limit: DEFAULT_LIMIT,
             offset: 0,
             settings: RankingSettings::default(),
+            profile: None,
             explain: false,
         }
     }
@@ -202,7 +206,10 @@ impl Query {
         let has_text = self.texts.iter().any(|part| part.weight != 0.0 && !part.text.trim().is_empty());
         let has_image = self.images.iter().any(|part| part.weight != 0.0);
         let has_item = self.like.iter().any(|part| part.weight != 0.0);
-        if !has_text && !has_image && !has_item {
+        if let Some(part) = &self.profile {
+            part.check()?;
+        }
+        if !has_text && !has_image && !has_item && self.sought_profile().is_none() {
             return refuse(
                 "the query is empty; give a text, a picture or an item id with a weight other than 0".to_owned(),
             );

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use crate::explain::Explanation;
 
 /// One page of the ranked list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Results {
     /// The hits of the page, best first.
     pub hits: Vec<Hit>,

@@ -23,6 +23,7 @@ use crate::keyword::KeywordQuery;
 use crate::query::Query;
 use crate::query_encoder::EncodedQuery;
 use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, ScoredRow, fuse};
+use crate::recommend::{Reranking, SeenItems};
 use crate::results::{Hit, Results};
 use crate::row_set::RowSet;
 use crate::snapshot::{Searcher, VectorFiles};
@@ -32,8 +33,9 @@ use crate::vector::{self, QueryEmbeddings, VectorScorer};
 pub(crate) struct Question<'a> {
     pub(crate) keyword: Option<KeywordQuery>,
     pub(crate) vector: Option<(&'a VectorFiles, QueryEmbeddings)>,
-    /// The rows of the items to be similar to, which are no hits.
+    /// The rows that are no hits: of the items to be similar to, and of those that a user is not to be shown again.
     excluded: BTreeSet<Row>,
+    pub(crate) reranking: Option<Reranking<'a>>,
     /// Candidates from each retriever.
     depth: usize,
 }
@@ -71,7 +73,11 @@ impl Searcher {
         let rows = filter.map(|filter| filter.evaluate(&self.items)).transpose()?;
         let union = self.retrieve(&question, rows.as_ref())?;
         let candidates = self.score(&question, &union)?;
-        let ranked = fuse(&self.rank_fusion(query), question.retrievers(), &candidates);
+        let rank_fusion = self.rank_fusion(query);
+        let mut ranked = fuse(&rank_fusion, question.retrievers(), &candidates);
+        if let Some(reranking) = &question.reranking {
+            ranked = reranking.apply(&rank_fusion, question.retrievers(), ranked)?;
+        }
         let page = (1..).zip(&ranked).skip(query.offset).take(query.limit);
         let hits = page.map(|(rank, ranked)| self.fetch(query, &question, rank, ranked));
         let hits = hits.collect::<Result<Vec<Hit>, SearchError>>()?;
@@ -110,9 +116,13 @@ impl Searcher {
             };
             return Err(SearchError::Query { reason: reason.to_owned() });
         }
-        let excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<_, _>>()?;
+        let mut excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<BTreeSet<Row>, _>>()?;
+        if let Some(part) = query.profile.as_ref().filter(|part| part.seen_items == SeenItems::LeftOut) {
+            excluded.extend(&part.profile.seen);
+        }
+        let reranking = self.reranking(query)?;
         let depth = self.depth(query);
-        Ok(Question { keyword, vector, excluded, depth })
+        Ok(Question { keyword, vector, excluded, reranking, depth })
     }
 
     /// The rows that either retriever has among its best, in ascending order.

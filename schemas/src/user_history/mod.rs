@@ -153,12 +153,9 @@ fn weight(cell: &Cell) -> Result<f32, WrongType> {
         Cell::Absent => return Ok(DEFAULT_EVENT_WEIGHT),
         Cell::Integer(number) => *number as f32,
         Cell::Float(number) => *number as f32,
-        Cell::Text(_)
-        | Cell::Texts(_)
-        | Cell::Unsigned(_)
-        | Cell::Boolean(_)
-        | Cell::Bytes(_)
-        | Cell::Other(_) => return Err(cell.wrong("number")),
+        Cell::Text(_) | Cell::Texts(_) | Cell::Unsigned(_) | Cell::Boolean(_) | Cell::Bytes(_) | Cell::Other(_) => {
+            return Err(cell.wrong("number"));
+        }
     };
     if weight.is_finite() { Ok(weight) } else { Err(cell.wrong("a finite number")) }
 }

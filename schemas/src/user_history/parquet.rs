@@ -32,7 +32,8 @@ pub(super) fn rows(path: &Path) -> Result<Rows<'_>, SchemaError> {
     }
     for (name, _) in COLUMNS.iter().filter(|(_, required)| *required) {
         if chosen.iter().all(|place| builder.schema().field(*place).name() != name) {
-            let reason = format!("it has no column `{name}`; a history has `id`, `time`, and perhaps `user` and `weight`");
+            let reason =
+                format!("it has no column `{name}`; a history has `id`, `time`, and perhaps `user` and `weight`");
             return Err(SchemaError::invalid(path, reason));
         }
     }

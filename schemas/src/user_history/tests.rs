@@ -36,11 +36,8 @@ fn json_lines_may_name_users_by_number_and_times_by_text() -> Outcome {
         r#"{"user": " ", "id": "p2", "time": -1, "weight": -0.5}"#,
     ];
     fs_err::write(&path, lines.join("\r\n"))?;
-    let expected = [
-        event(Some("ana"), "p1", 82_800.0, 5.0),
-        event(Some("7"), "12", 90.5, 1.0),
-        event(None, "p2", -1.0, -0.5),
-    ];
+    let expected =
+        [event(Some("ana"), "p1", 82_800.0, 5.0), event(Some("7"), "12", 90.5, 1.0), event(None, "p2", -1.0, -0.5)];
     assert_eq!(read_all(&path)?, (expected.to_vec(), Vec::new()));
 
     let packed = folder.path().join("history.jsonl.zst");
@@ -104,7 +101,10 @@ fn parquet_has_the_same_columns() -> Outcome {
     let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![1500, 0, 2000]).with_timezone("UTC"));
     let users: ArrayRef = Arc::new(Int64Array::from(vec![Some(4), Some(4), None]));
     let weights: ArrayRef = Arc::new(Float64Array::from(vec![None, None, Some(2.5)]));
-    write_parquet(&path, vec![("time", times), ("other", Arc::clone(&ids)), ("id", ids), ("user", users), ("weight", weights)])?;
+    write_parquet(
+        &path,
+        vec![("time", times), ("other", Arc::clone(&ids)), ("id", ids), ("user", users), ("weight", weights)],
+    )?;
     let (events, rejected) = read_all(&path)?;
     assert_eq!(events, [event(Some("4"), "p1", 1.5, 1.0), event(None, "p2", 2.0, 2.5)]);
     assert_eq!(rejected, ["`FILE` line 2: it has no id"]);
