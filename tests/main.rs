@@ -17,6 +17,7 @@ mod partitions;
 mod plan;
 mod quality;
 mod readers;
+mod recommend;
 mod reuse;
 mod search;
 mod terminal;

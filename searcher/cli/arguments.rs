@@ -104,10 +104,10 @@ pub(crate) struct SearchArguments {
     #[command(flatten)]
     pub(crate) history: HistoryArguments,
     /// Show where each score comes from
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     pub(crate) explain: bool,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     pub(crate) json: bool,
 }
 

@@ -27,8 +27,6 @@ pub(crate) struct RecommendArguments {
     /// What users did: JSON Lines or Parquet with `id`, `time`, and perhaps `user` and `weight`
     #[arg(long, value_name = "FILE")]
     pub(crate) history: PathBuf,
-    #[command(flatten)]
-    pub(crate) profile: ProfileArguments,
     /// Also show items of the history
     #[arg(long)]
     pub(crate) include_seen: bool,
@@ -37,6 +35,8 @@ pub(crate) struct RecommendArguments {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) page: PageArguments,
+    #[command(flatten)]
+    pub(crate) profile: ProfileArguments,
     #[command(flatten)]
     pub(crate) ranking: RankingArguments,
 }

@@ -20,8 +20,11 @@ pub(crate) use rerank::Reranking;
 use crate::error::SearchError;
 use crate::query::{Mode, Query};
 
-/// Share of the profile in the final score of a query that it re-ranks.
-pub const DEFAULT_HISTORY_WEIGHT: f32 = 0.5;
+/// Share of the profile in the final score of a query that it re-ranks: the most that costs nothing of what was asked for. On
+/// the fixture (a kind is asked for, the history has five things of one colour, 60 users, hybrid) items of kind and colour had 25 of
+/// 100 places they could have with 0, 60 with 0.3, 76 with 0.5, while nDCG@10 of the kind itself was 1.000, 1.000 and 0.982;
+/// from 0.7 on other kinds come first.
+pub const DEFAULT_HISTORY_WEIGHT: f32 = 0.3;
 
 /// A user's profile in a query. Beside texts, pictures or items it re-ranks what they find; alone it is itself what is looked
 /// for: a recommendation.
