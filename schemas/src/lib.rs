@@ -18,6 +18,7 @@ pub mod field;
 pub mod format_version;
 pub mod item;
 pub mod items;
+pub mod labels;
 pub mod manifest;
 pub mod map;
 pub mod modalities;

@@ -47,6 +47,7 @@ pub mod explain;
 mod files;
 pub mod filter;
 pub mod keyword;
+mod neighbours;
 pub mod query;
 pub mod query_encoder;
 pub mod rank_fusion;
