@@ -78,8 +78,10 @@ pub(crate) fn label(arguments: &LabelArguments) -> anyhow::Result<ExitCode> {
         min_confidence: arguments.min_confidence,
     };
     if arguments.evaluate {
-        let found = arguments.fields.iter().map(|field| label::evaluate(&searcher, field, &settings, arguments.seed));
-        let found = found.collect::<Result<Vec<FieldEvaluation>, _>>()?;
+        let mut found: Vec<FieldEvaluation> = Vec::new();
+        for field in &arguments.fields {
+            found.push(label::evaluate(&searcher, field, &settings, arguments.seed)?);
+        }
         if arguments.store.json {
             print_json(&serde_json::json!({ "snapshot": snapshot.as_str(), "fields": found }).to_string())?;
         } else {
@@ -87,8 +89,10 @@ pub(crate) fn label(arguments: &LabelArguments) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let found = arguments.fields.iter().map(|field| label::propose(&searcher, field, &settings));
-    let found = found.collect::<Result<Vec<FieldLabels>, _>>()?;
+    let mut found: Vec<FieldLabels> = Vec::new();
+    for field in &arguments.fields {
+        found.push(label::propose(&searcher, field, &settings)?);
+    }
     if let Some(path) = &arguments.output {
         let mut writer = LabelsWriter::create(path)?;
         for field in &found {

@@ -24,14 +24,14 @@ pub(super) fn rows(path: &Path, compression: Compression) -> Result<Rows<'_>, Sc
                 Line::Bytes(bytes) if bytes.trim_ascii().is_empty() => {}
                 Line::Bytes(bytes) => {
                     let record = serde_json::from_slice::<Record>(bytes).map_err(|error| describe_json(&error));
-                    return Some(Ok(match record {
-                        Ok(record) => record.event(path, number),
-                        Err(detail) => Err(malformed(path, number, detail)),
-                    }));
+                    return Some(match record {
+                        Ok(record) => record.row(path, number),
+                        Err(detail) => malformed(path, number, detail),
+                    });
                 }
                 Line::TooLong => {
                     let detail = format!("the line is longer than {MAX_LINE_BYTES} bytes");
-                    return Some(Ok(Err(malformed(path, number, detail))));
+                    return Some(malformed(path, number, detail));
                 }
             }
         }
@@ -40,7 +40,7 @@ pub(super) fn rows(path: &Path, compression: Compression) -> Result<Rows<'_>, Sc
     Ok(Box::new(std::iter::from_fn(next)))
 }
 
-fn malformed(path: &Path, line: u64, detail: String) -> Rejection {
+fn malformed(path: &Path, line: u64, detail: String) -> HistoryRow {
     let location = Location { file: path.to_owned(), line };
-    Rejection { location, id: None, reason: RejectReason::Malformed { detail } }
+    Ok(Err(Rejection { location, id: None, reason: RejectReason::Malformed { detail } }))
 }

@@ -83,27 +83,26 @@ struct Record {
 
 impl Record {
     /// The event, or why it is none.
-    fn event(self, file: &Path, line: u64) -> Result<HistoryEvent, Rejection> {
+    fn row(self, file: &Path, line: u64) -> HistoryRow {
         let location = Location { file: file.to_owned(), line };
-        let wrong_type = |column: &str, WrongType { expected, got }| RejectReason::WrongType {
-            column: column.to_owned(),
-            expected,
-            got,
+        let wrong_type = |column: &str, WrongType { expected, got }| {
+            let column = column.to_owned();
+            RejectReason::WrongType { column, expected, got }
         };
         let id = match name(&self.id) {
             Ok(Some(id)) => id,
-            Ok(None) => return Err(Rejection { location, id: None, reason: RejectReason::MissingId }),
-            Err(wrong) => return Err(Rejection { location, id: None, reason: wrong_type("id", wrong) }),
+            Ok(None) => return Ok(Err(Rejection { location, id: None, reason: RejectReason::MissingId })),
+            Err(wrong) => return Ok(Err(Rejection { location, id: None, reason: wrong_type("id", wrong) })),
         };
         let parts = name(&self.user).map_err(|wrong| wrong_type("user", wrong)).and_then(|user| {
             let time = time(&self.time).map_err(|wrong| wrong_type("time", wrong))?;
             let weight = weight(&self.weight).map_err(|wrong| wrong_type("weight", wrong))?;
             Ok((user, time, weight))
         });
-        match parts {
+        Ok(match parts {
             Ok((user, time, weight)) => Ok(HistoryEvent { user, id, time, weight }),
             Err(reason) => Err(Rejection { location, id: Some(id), reason }),
-        }
+        })
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn rows(path: &Path) -> Result<Rows<'_>, SchemaError> {
                 first_line += count as u64;
                 Box::new((0..count).map(move |row| {
                     let [user, id, time, weight] = [&user, &id, &time, &weight].map(|array| cell(array.as_ref(), row));
-                    Ok(Record { user, id, time, weight }.event(path, start + row as u64))
+                    Record { user, id, time, weight }.row(path, start + row as u64)
                 }))
             }
         }
