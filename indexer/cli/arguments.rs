@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::label::LabelArguments;
 use crate::logging::LogFormat;
 
 /// Builds a search snapshot from a product catalog, and looks after the store it is published in.
@@ -33,6 +34,10 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// List the store's runs: outcome, counts and seconds of each
     History(HistoryArguments),
+    /// Propose values for items that lack a field, from items like them and from the values' names
+    ///
+    /// Writes a Parquet file; neither the catalog nor a snapshot is changed, and an item that has a value gets none.
+    Label(LabelArguments),
     /// Check every byte of a snapshot against its manifest, and open it
     Verify(VerifyArguments),
     /// Publish an earlier snapshot again

@@ -9,6 +9,7 @@ use schemas::terminal;
 
 mod arguments;
 mod history;
+mod label;
 mod logging;
 mod plan;
 mod progress;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Run(command) => run::run(command, &log),
         Command::Status(command) => status::status(command),
         Command::History(command) => history::history(command),
+        Command::Label(command) => label::label(command),
         Command::Verify(command) => upkeep::verify(command),
         Command::Rollback(command) => upkeep::rollback(command),
         Command::Prune(command) => upkeep::prune(command),

@@ -68,6 +68,12 @@ pub enum IndexError {
     /// Building or opening the snapshot.
     #[error("snapshot")]
     Search(#[source] searcher::SearchError),
+    /// Values cannot be proposed for a field.
+    #[error("labels: {reason}")]
+    Label {
+        /// What does not fit, and what to do.
+        reason: String,
+    },
     /// Reading or writing failed.
     #[error("cannot read or write `{path}`; check space and permissions")]
     Io {

@@ -14,6 +14,7 @@ pub mod error;
 pub mod gates;
 pub mod history;
 mod journal;
+pub mod label;
 pub mod metrics;
 pub mod partitions;
 pub mod pictures;

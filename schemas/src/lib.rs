@@ -18,17 +18,20 @@ pub mod field;
 pub mod format_version;
 pub mod item;
 pub mod items;
+pub mod labels;
 pub mod manifest;
 pub mod map;
 pub mod modalities;
 pub mod modality;
 mod parquet_file;
 pub mod ranking;
+pub mod recommendations;
 pub mod rejects;
 mod snapshot_id;
 pub mod store;
 pub mod terminal;
 pub mod trec;
+pub mod user_history;
 
 pub use content_hash::ContentHash;
 pub use encoder_spec::{Architecture, Dtype, EncoderSpec, Pooling};
@@ -40,6 +43,7 @@ pub use map::MappedFile;
 pub use modality::Modality;
 pub use ranking::RankingSettings;
 pub use store::{SnapshotId, Store};
+pub use user_history::HistoryEvent;
 
 /// Number of an item in one snapshot: dense, from 0, the same in every file of it.
 pub type Row = u32;

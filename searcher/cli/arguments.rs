@@ -9,6 +9,7 @@ use schemas::ranking::Matching;
 use searcher::Mode;
 use searcher::query::DEFAULT_LIMIT;
 
+use crate::history_arguments::{HistoryArguments, RecommendArguments, SimilarArguments};
 use crate::list_arguments::ListArguments;
 use crate::weighted::Weighted;
 
@@ -55,6 +56,18 @@ pub(crate) enum Command {
     ///
     /// Exit code 0: hits. 1: none. 2: error.
     Search(SearchArguments),
+    /// Find the items that are most like given ones
+    ///
+    /// By the weighted mean of the cosines of their embeddings; the given items are left out. Loads no model.
+    /// Exit code 0: hits. 1: none. 2: error.
+    Similar(SimilarArguments),
+    /// Recommend items to users by what they did
+    ///
+    /// A user's profile is the sum of the embeddings of the items of the history, each by its weight (a purchase may count 5, a view 1,
+    /// a dislike less than 0), halved every `--half-life` days; what is most like it is recommended, and what the user knows
+    /// is left out. Shows one user's hits, or writes all users' to a Parquet file. Loads no model.
+    /// Exit code 0: something to recommend. 1: nothing. 2: error.
+    Recommend(RecommendArguments),
     /// Measure keyword, vector and hybrid search on judged queries
     ///
     /// Prints nDCG@10, nDCG@10 over judged items only, the judged share of the first ten, recall@100, MRR@10 and MAP
@@ -100,11 +113,13 @@ pub(crate) struct SearchArguments {
     pub(crate) list: ListArguments,
     #[command(flatten)]
     pub(crate) ranking: RankingArguments,
+    #[command(flatten)]
+    pub(crate) history: HistoryArguments,
     /// Show where each score comes from
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     pub(crate) explain: bool,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     pub(crate) json: bool,
 }
 

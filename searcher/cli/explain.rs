@@ -7,6 +7,8 @@ use searcher::Hit;
 use searcher::diversity::DiversityExplanation;
 use searcher::explain::{KeywordExplanation, RankFusionExplanation, VectorExplanation};
 use searcher::keyword::WritingOrigin;
+use searcher::recommend::ProfileExplanation;
+use searcher::vector::ModalityExplanation;
 
 use crate::output::shown;
 
@@ -21,33 +23,37 @@ pub(crate) fn explanation(hit: &Hit) -> String {
 fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
     let Some(explain) = &hit.explain else { return Ok(()) };
     writeln!(text, "\n{}  {}  {}", hit.rank, shown(&hit.id), hit.title.as_deref().map_or_else(String::new, shown))?;
-    let RankFusionExplanation { method, alpha, keyword_part, vector_part } = &explain.rank_fusion;
+    let RankFusionExplanation { method, alpha, keyword_part, vector_part, profile_part } = &explain.rank_fusion;
     write!(text, "  score {:.6}", explain.score)?;
-    match (method, alpha) {
-        (Some(method), Some(alpha)) => {
-            writeln!(
-                text,
-                " = keyword {keyword_part:.6} + vector {vector_part:.6}  ({}, alpha {alpha})",
-                name(*method)
-            )?;
-        }
-        (Some(method), None) => {
-            writeln!(text, " = keyword {keyword_part:.6} + vector {vector_part:.6}  ({})", name(*method))?;
-        }
-        (None, _) => {
-            let alone = match (&explain.keyword, &explain.vector) {
-                (Some(_), _) => "keyword alone",
-                (None, Some(_)) => "vector alone",
-                (None, None) => "nothing is looked for",
-            };
-            writeln!(text, "  ({alone})")?;
-        }
+    let parts = [
+        ("keyword", explain.keyword.is_some().then_some(*keyword_part)),
+        ("vector", explain.vector.is_some().then_some(*vector_part)),
+        ("profile", *profile_part),
+    ];
+    let parts: Vec<(&str, f32)> = parts.into_iter().filter_map(|(side, part)| Some((side, part?))).collect();
+    if parts.is_empty() {
+        writeln!(text, "  (nothing is looked for)")?;
+    } else if let [(side, _)] = parts.as_slice() {
+        writeln!(text, "  ({side} alone)")?;
+    } else {
+        let sum: Vec<String> = parts.iter().map(|(side, part)| format!("{side} {part:.6}")).collect();
+        let method = method.map(|method| format!("  ({}", name(method)));
+        let alpha = alpha.map(|alpha| format!(", alpha {alpha}")).unwrap_or_default();
+        writeln!(
+            text,
+            " = {}{}",
+            sum.join(" + "),
+            method.map_or_else(String::new, |method| format!("{method}{alpha})"))
+        )?;
     }
     if let Some(keyword) = &explain.keyword {
         write_keyword(text, keyword)?;
     }
     if let Some(vector) = &explain.vector {
         write_vector(text, vector)?;
+    }
+    if let Some(profile) = &explain.profile {
+        write_profile(text, profile)?;
     }
     if let Some(diversity) = &explain.diversity {
         write_diversity(text, diversity)?;
@@ -92,6 +98,22 @@ fn write_vector(text: &mut String, vector: &VectorExplanation) -> std::fmt::Resu
         Some(score) => writeln!(text, "  vector {score:.4}, {}, normalised {normalised:.4}", place(*rank))?,
         None => writeln!(text, "  vector: query and item have no modality in common, normalised {normalised:.4}")?,
     }
+    write_modalities(text, modalities)
+}
+
+fn write_profile(text: &mut String, profile: &ProfileExplanation) -> std::fmt::Result {
+    let ProfileExplanation { weight, score, normalised, rank, modalities } = profile;
+    match score {
+        Some(score) => {
+            let place = place(*rank);
+            writeln!(text, "  profile {score:.4}, {place}, normalised {normalised:.4}, weight {weight}")?;
+        }
+        None => writeln!(text, "  profile: it and the item have no modality in common, normalised {normalised:.4}")?,
+    }
+    write_modalities(text, modalities)
+}
+
+fn write_modalities(text: &mut String, modalities: &[ModalityExplanation]) -> std::fmt::Result {
     for modality in modalities {
         match modality.cosine {
             Some(cosine) => {

@@ -11,11 +11,15 @@ mod arguments;
 mod eval;
 mod explain;
 mod facets;
+mod history;
+mod history_arguments;
 mod info;
 mod list_arguments;
 mod opened;
 mod output;
+mod recommend;
 mod search;
+mod similar;
 mod table;
 mod weighted;
 
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
     output::start_logging(arguments.snapshot.quiet);
     let result = match &arguments.command {
         Command::Search(command) => search::search(&arguments.snapshot, command),
+        Command::Similar(command) => similar::similar(&arguments.snapshot, command),
+        Command::Recommend(command) => recommend::recommend(&arguments.snapshot, command),
         Command::Eval(command) => eval::eval(&arguments.snapshot, command),
         Command::Info(command) => info::info(&arguments.snapshot, command),
     };

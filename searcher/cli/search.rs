@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::arguments::{RankingArguments, SearchArguments, SnapshotArguments};
 use crate::facets::ByField;
 use crate::opened::{Opened, open};
-use crate::{explain, facets, output, table};
+use crate::{explain, facets, history, output, table};
 
 /// Answers one query.
 pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
@@ -24,9 +24,21 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
         output::say(snapshot.quiet, "pictures are not looked at in mode `keyword`");
     }
     let Opened { searcher, .. } = open(snapshot)?;
+    let query = history::with_profile(snapshot.quiet, &searcher, query, &arguments.history)?;
     let results = searcher.search(&query)?;
-    if arguments.json {
-        output::print_json(&Answer::new(&searcher, &query, &results))?;
+    print_answer(snapshot, &searcher, &query, &results, arguments.json)
+}
+
+/// Prints what was found. Exit code 1 when nothing was.
+pub(crate) fn print_answer(
+    snapshot: &SnapshotArguments,
+    searcher: &Searcher,
+    query: &Query,
+    results: &Results,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    if json {
+        output::print_json(&Answer::new(searcher, query, results))?;
     } else {
         let mut text = String::new();
         if !results.hits.is_empty() {
@@ -37,8 +49,8 @@ pub(crate) fn search(snapshot: &SnapshotArguments, arguments: &SearchArguments) 
             text.push_str(&explain::explanation(hit));
         }
         output::print(&text)?;
-        output::say(snapshot.quiet, &summary(&query, &results));
-        let depth = searcher.depth(&query);
+        output::say(snapshot.quiet, &summary(query, results));
+        let depth = searcher.depth(query);
         let cut = !query.is_browse() && results.total >= depth;
         if cut && query.offset.saturating_add(query.limit) > results.total {
             output::say(snapshot.quiet, &format!("each retriever gave its {depth} best; `--depth` asks for more"));
@@ -142,8 +154,17 @@ struct Question<'a> {
     diversity: f32,
     collapse: Option<&'a str>,
     sort: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<ProfileShown>,
     limit: usize,
     offset: usize,
+}
+
+/// The profile that takes part: how many items the user knows, and its share of the final score.
+#[derive(Serialize)]
+struct ProfileShown {
+    seen: usize,
+    weight: f32,
 }
 
 #[derive(Serialize)]
@@ -163,6 +184,7 @@ impl<'a> Answer<'a> {
         let texts = query.texts.iter().map(|part| Part { value: &part.text, weight: part.weight });
         let images = query.images.iter().map(|part| FilePart { value: &part.file, weight: part.weight });
         let like = query.like.iter().map(|part| Part { value: &part.id, weight: part.weight });
+        let profile = query.profile.as_ref();
         let question = Question {
             texts: texts.collect(),
             clauses: query.keyword_texts().flat_map(|part| searcher.understand(&part.text).clauses).collect(),
@@ -173,6 +195,7 @@ impl<'a> Answer<'a> {
             diversity: query.diversity,
             collapse: query.collapse.as_deref(),
             sort: query.sort.iter().map(ToString::to_string).collect(),
+            profile: profile.map(|part| ProfileShown { seen: part.profile.seen().len(), weight: part.weight }),
             limit: query.limit,
             offset: query.offset,
         };

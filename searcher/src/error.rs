@@ -66,6 +66,9 @@ pub enum SearchError {
         /// What does not fit, and what to do.
         reason: String,
     },
+    /// A history of users cannot be read.
+    #[error("cannot read the history")]
+    History(#[source] schemas::SchemaError),
     /// A filter expression is malformed or does not fit the fields.
     #[error("filter, position {position}: {reason}")]
     Filter {

@@ -1,6 +1,6 @@
 //! Why a hit has its score. Owns the record and how it is put together; not the formulas, which are the retrievers' and
 //! rank fusion's own. Invariant (to 1e-5, relative to the size of the score): terms add up to the keyword score,
-//! modalities to the vector score, and the two parts to the final score.
+//! modalities to the vector score and to the profile's, and the two or three parts to the final score.
 
 use schemas::manifest::RankFusionMethod;
 use serde::Serialize;
@@ -9,13 +9,14 @@ use crate::diversity::DiversityExplanation;
 use crate::error::SearchError;
 use crate::keyword::{KeywordIndex, KeywordParts, ProximityExplanation, TermExplanation};
 use crate::rank_fusion::{RankFusion, RankedRow, RetrieverPart, Retrievers};
+use crate::recommend::ProfileExplanation;
 use crate::search::Question;
 use crate::vector::ModalityExplanation;
 
 /// Where a hit's score comes from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
-    /// The final score: the keyword part plus the vector part of `rank_fusion`.
+    /// The final score: the keyword part plus the vector part of `rank_fusion`, plus the profile part where there is one.
     pub score: f32,
     /// How the parts were joined; `fusion` in JSON.
     #[serde(rename = "fusion")]
@@ -27,6 +28,9 @@ pub struct Explanation {
     /// Why the hit stands where it does when that is not by its score; `None` where diversity was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diversity: Option<DiversityExplanation>,
+    /// The profile's side; `None`, and not there in JSON, where no profile re-ranks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileExplanation>,
 }
 
 /// How a keyword and a vector score became one.
@@ -42,6 +46,9 @@ pub struct RankFusionExplanation {
     /// Part of the final score that comes from the vector side; `vector` in JSON.
     #[serde(rename = "vector")]
     pub vector_part: f32,
+    /// Part of the final score that comes from a user's profile; `profile` in JSON, and not there where none re-ranks.
+    #[serde(rename = "profile", skip_serializing_if = "Option::is_none")]
+    pub profile_part: Option<f32>,
 }
 
 /// The keyword side of a score.
@@ -96,6 +103,10 @@ impl Explanation {
             }
             (Some(_), None) | (None, _) => None,
         };
+        let profile = match &question.reranking {
+            Some(reranking) => reranking.explain(ranked)?,
+            None => None,
+        };
         let combined = question.retrievers() == Retrievers::Both;
         let method = combined.then_some(settings.method);
         let part = |side: Option<RetrieverPart>| side.map_or(0.0, |side| side.part);
@@ -106,10 +117,12 @@ impl Explanation {
                 alpha: method.filter(|method| *method != RankFusionMethod::ReciprocalRank).map(|_| settings.alpha),
                 keyword_part: part(ranked.keyword),
                 vector_part: part(ranked.vector),
+                profile_part: ranked.profile.map(|side| side.part),
             },
             keyword,
             vector,
             diversity: None,
+            profile,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::error::SearchError;
 use crate::facets::DEFAULT_FACET_VALUES;
 use crate::keyword::Synonyms;
 use crate::near_duplicates::DEFAULT_NEAR_DUPLICATE_COSINE;
+use crate::recommend::ProfilePart;
 use crate::sort::SortKey;
 
 /// Hits shown when no number is asked for.
@@ -152,6 +153,8 @@ pub struct Query {
     pub settings: RankingSettings,
     /// Other words for those of the texts; keyword search only.
     pub synonyms: Option<Arc<Synonyms>>,
+    /// A user's profile: re-ranks what the parts above find, or is looked for where there is none of them.
+    pub profile: Option<ProfilePart>,
     /// Whether hits carry their explanation.
     pub explain: bool,
 }
@@ -178,6 +181,7 @@ impl Default for Query {
             offset: 0,
             settings: RankingSettings::default(),
             synonyms: None,
+            profile: None,
             explain: false,
         }
     }
@@ -199,11 +203,11 @@ impl Query {
     /// filter, sort or count something.
     #[must_use]
     pub fn is_browse(&self) -> bool {
-        self.part_weights().all(|weight| weight == 0.0)
+        self.profile.is_none() && self.part_weights().all(|weight| weight == 0.0)
     }
 
     /// Weights of all parts; a blank text is none.
-    fn part_weights(&self) -> impl Iterator<Item = f32> {
+    pub(crate) fn part_weights(&self) -> impl Iterator<Item = f32> {
         let texts = self.texts.iter().filter(|part| !part.text.trim().is_empty()).map(|part| part.weight);
         let images = self.images.iter().map(|part| part.weight);
         texts.chain(images).chain(self.like.iter().map(|part| part.weight))
@@ -247,6 +251,9 @@ impl Query {
         }
         if self.depth == Some(0) {
             return refuse("depth is 0, it must be at least 1".to_owned());
+        }
+        if let Some(part) = &self.profile {
+            part.check()?;
         }
         if !(0.0..=1.0).contains(&self.diversity) {
             return refuse(format!("diversity is {}, it must be between 0 and 1", self.diversity));

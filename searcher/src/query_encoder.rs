@@ -210,6 +210,9 @@ impl Searcher {
                 Err(SearchError::Query { reason: reason.to_owned() })
             };
         };
+        if let Some(profile) = query.sought_profile() {
+            return Ok(EncodedQuery { embeddings: profile.embeddings.clone() });
+        }
         let pictures = self.read_pictures(&query.images)?;
         let items = query.like.iter().map(|part| Ok((part.weight, self.row_of(&part.id)?)));
         let items = items.collect::<Result<Vec<(f32, Row)>, SearchError>>()?;
@@ -235,14 +238,22 @@ impl Searcher {
     /// The row of an item id that a query names.
     pub(crate) fn row_of(&self, id: &str) -> Result<Row, SearchError> {
         let unknown = || SearchError::Query { reason: format!("the snapshot has no item `{id}`") };
-        let row = self.keyword.row_of(id)?.ok_or_else(unknown)?;
+        self.find_row(id)?.ok_or_else(unknown)
+    }
+
+    /// The row of an item id, if the snapshot has the item.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be read, or contradicts itself.
+    pub fn find_row(&self, id: &str) -> Result<Option<Row>, SearchError> {
+        let Some(row) = self.keyword.row_of(id)? else { return Ok(None) };
         let found = self.items.id(row)?;
         if found != id {
             // Either file may be the damaged one; the message names both.
             let what = format!("`{id}` is in row {row}, where `{ITEMS_FILE}` has `{found}`");
             return Err(self.keyword.contradiction(&what));
         }
-        Ok(row)
+        Ok(Some(row))
     }
 
     /// The weight of each modality for this query.
@@ -326,7 +337,7 @@ fn read_picture(path: &Path) -> Result<Vec<u8>, SearchError> {
 }
 
 /// The weighted sum of the parts with unit length; `None` when there is no part or nothing is left of the sum.
-fn unit_sum(parts: &[(f32, Vec<f32>)], dimension: usize) -> Option<Vec<f32>> {
+pub(crate) fn unit_sum(parts: &[(f32, Vec<f32>)], dimension: usize) -> Option<Vec<f32>> {
     let mut sum = vec![0.0f32; dimension];
     // Weights are taken relative to the largest, so that huge ones do not overflow and tiny ones do not vanish.
     let largest = parts.iter().map(|(weight, _)| weight.abs()).fold(0.0, f32::max);

@@ -95,9 +95,11 @@ pub struct RankedRow {
     pub keyword: Option<RetrieverPart>,
     /// What the vector retriever gave; `None` when it takes no part in the query.
     pub vector: Option<RetrieverPart>,
+    /// What a user's profile gave; `None` where none re-ranks.
+    pub profile: Option<RetrieverPart>,
 }
 
-/// What one retriever gave to a candidate's final score.
+/// What one retriever, or a profile, gave to a candidate's final score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetrieverPart {
     /// The retriever's score; `None` where it has none for this row.
@@ -159,7 +161,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         let keyword = keyword_parts.as_ref().map(|parts| parts[place]);
         let vector = vector_parts.as_ref().map(|parts| parts[place]);
         let sum = keyword.iter().chain(&vector).fold(0.0, |sum, part| sum + f64::from(part.part));
-        RankedRow { row: candidate.row, score: sum as f32, keyword, vector }
+        RankedRow { row: candidate.row, score: sum as f32, keyword, vector, profile: None }
     });
     let mut ranked: Vec<RankedRow> = ranked.collect();
     ranked.sort_unstable_by(|left, right| descending(left.score, right.score).then(left.row.cmp(&right.row)));

@@ -11,7 +11,7 @@ use crate::explain::Explanation;
 use crate::facets::FacetCounts;
 
 /// One page of the ranked list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Results {
     /// The hits of the page, best first.
     pub hits: Vec<Hit>,

@@ -26,6 +26,7 @@ use crate::near_duplicates::near_duplicates;
 use crate::query::Query;
 use crate::query_encoder::EncodedQuery;
 use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, ScoredRow, fuse};
+use crate::recommend::{Reranking, SeenItems};
 use crate::results::{Hit, Results};
 use crate::row_set::RowSet;
 use crate::snapshot::{Searcher, VectorFiles};
@@ -35,8 +36,9 @@ use crate::vector::{self, QueryEmbeddings, VectorScorer};
 pub(crate) struct Question<'a> {
     pub(crate) keyword: Option<KeywordQuery>,
     pub(crate) vector: Option<(&'a VectorFiles, QueryEmbeddings)>,
-    /// The rows of the items to be similar to, which are no hits.
+    /// The rows that are no hits: of the items to be similar to, and of those that a user is not to be shown again.
     excluded: BTreeSet<Row>,
+    pub(crate) reranking: Option<Reranking<'a>>,
     /// Candidates from each retriever.
     depth: usize,
 }
@@ -79,7 +81,12 @@ impl Searcher {
         } else {
             let union = self.retrieve(&question, rows.as_ref())?;
             let candidates = self.score(&question, &union)?;
-            fuse(&self.rank_fusion(query), question.retrievers(), &candidates)
+            let rank_fusion = self.rank_fusion(query);
+            let ranked = fuse(&rank_fusion, question.retrievers(), &candidates);
+            match &question.reranking {
+                Some(reranking) => reranking.apply(&rank_fusion, question.retrievers(), ranked)?,
+                None => ranked,
+            }
         };
         let ArrangedList { ranked, facets, mut marks } = arrangement.apply(&self.items, ranked)?;
         let page = query.offset.min(ranked.len())..query.offset.saturating_add(query.limit).min(ranked.len());
@@ -127,9 +134,13 @@ impl Searcher {
             };
             return Err(SearchError::Query { reason: reason.to_owned() });
         }
-        let excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<_, _>>()?;
+        let mut excluded = query.like.iter().map(|part| self.row_of(&part.id)).collect::<Result<BTreeSet<Row>, _>>()?;
+        if let Some(part) = query.profile.as_ref().filter(|part| part.seen_items == SeenItems::LeftOut) {
+            excluded.extend(&part.profile.seen);
+        }
+        let reranking = self.reranking(query)?;
         let depth = self.depth(query);
-        Ok(Question { keyword, vector, excluded, depth })
+        Ok(Question { keyword, vector, excluded, reranking, depth })
     }
 
     /// The rows that either retriever has among its best, in ascending order.
@@ -159,7 +170,7 @@ impl Searcher {
     fn every_row(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Vec<RankedRow> {
         let every = rows.map_or_else(|| Cow::Owned(RowSet::full(self.items.row_count())), Cow::Borrowed);
         let listed = every.iter().filter(|row| !question.excluded.contains(row));
-        listed.map(|row| RankedRow { row, score: 0.0, keyword: None, vector: None }).collect()
+        listed.map(|row| RankedRow { row, score: 0.0, keyword: None, vector: None, profile: None }).collect()
     }
 
     /// Both scores of every row of the union.

@@ -19,15 +19,15 @@ const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 /// How a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileKind {
-    pub(super) format: CatalogFormat,
-    pub(super) compression: Compression,
+pub(crate) struct FileKind {
+    pub(crate) format: CatalogFormat,
+    pub(crate) compression: Compression,
     /// Tabs between the cells of a CSV file instead of commas.
     pub(super) tabs: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
@@ -132,7 +132,7 @@ fn check_compression(catalog: &Path, path: &Path, kind: FileKind) -> Result<(), 
 }
 
 /// The kind that a file's ending tells.
-fn kind_of(path: &Path) -> Option<FileKind> {
+pub(crate) fn kind_of(path: &Path) -> Option<FileKind> {
     let (compression, ending) = compression_and_ending(path)?;
     let format = match ending.as_str() {
         "jsonl" | "ndjson" | "json" => CatalogFormat::JsonLines,
@@ -165,7 +165,7 @@ fn folder_before_wildcard(pattern: &Path) -> PathBuf {
 }
 
 /// Opens a text file: unpacked as a stream, a byte order mark passed over.
-pub(super) fn open_text(path: &Path, compression: Compression) -> Result<Box<dyn BufRead + Send>, SchemaError> {
+pub(crate) fn open_text(path: &Path, compression: Compression) -> Result<Box<dyn BufRead + Send>, SchemaError> {
     let file = File::open(path).map_err(SchemaError::io(path))?;
     let file = BufReader::with_capacity(BUFFER_BYTES, file);
     let mut reader: Box<dyn BufRead + Send> = match compression {

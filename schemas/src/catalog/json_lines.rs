@@ -53,7 +53,7 @@ fn parse(line: &[u8], columns: &Columns, path: &Path, number: u64) -> RowResult 
 }
 
 /// The parser's words without its line number, which is always 1 and not the catalog's; cut, because they quote values.
-fn describe(error: &serde_json::Error) -> String {
+pub(crate) fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
         Some((words, _)) => format!("{} at column {}", cut(words), error.column()),

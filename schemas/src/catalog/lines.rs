@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, Read};
 
 /// Reads lines one by one.
-pub(super) struct LineReader<R> {
+pub(crate) struct LineReader<R> {
     reader: R,
     limit: usize,
     buffer: Vec<u8>,
@@ -13,18 +13,18 @@ pub(super) struct LineReader<R> {
 
 /// A line without its ending, or that it is longer than the limit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     Bytes(&'a [u8]),
     TooLong,
 }
 
 impl<R: BufRead> LineReader<R> {
-    pub(super) fn new(reader: R, limit: usize) -> LineReader<R> {
+    pub(crate) fn new(reader: R, limit: usize) -> LineReader<R> {
         LineReader { reader, limit, buffer: Vec::new(), number: 0 }
     }
 
     /// The next line and its number, from 1.
-    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
         self.buffer.clear();
         // One byte more than allowed, so that a line of just that length is told from a longer one.
         let most = self.limit as u64 + 1;

@@ -22,6 +22,10 @@ use crate::rejects::Rejection;
 use columns::Columns;
 use files::{FileKind, FoundFiles};
 
+pub(crate) use files::{Compression, kind_of, open_text};
+pub(crate) use json_lines::describe as describe_json;
+pub(crate) use lines::{Line, LineReader};
+
 pub use columns::{MAX_ID_BYTES, MAX_ROW_TEXT_BYTES};
 pub use csv::{MAX_CSV_CELLS, MAX_CSV_RECORD_BYTES};
 pub use json_lines::MAX_LINE_BYTES;

@@ -46,8 +46,9 @@ impl fmt::Display for WrongType {
 impl std::error::Error for WrongType {}
 
 /// One value of a catalog, before its declared type is known.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Cell {
+    #[default]
     Absent,
     Text(String),
     Texts(Vec<String>),

@@ -1,0 +1,48 @@
+//! Likeness outside a query: the items nearest to one, and one item's likeness to something encoded. Owns asking the vector
+//! retriever and scorer for one item; not what follows from it. Invariant: the scores are the ones that a query in mode
+//! `vector` with the snapshot's modality weights gives.
+
+use schemas::Row;
+
+use crate::candidate::Candidate;
+use crate::error::SearchError;
+use crate::query::{DEFAULT_PART_WEIGHT, ItemPart, Mode, Query};
+use crate::query_encoder::EncodedQuery;
+use crate::row_set::RowSet;
+use crate::snapshot::Searcher;
+use crate::vector::{self, QueryEmbeddings, VectorScorer};
+
+impl Searcher {
+    /// The best `depth` rows of `among` by likeness to an item, best first, ties by row; the item's own row is one of them
+    /// where it is among them. None where the item, or the snapshot, has no embeddings. Costs a scan of `among`, or a walk
+    /// over the graph where they are many.
+    ///
+    /// # Errors
+    /// When the row is beyond the end, or the snapshot cannot be read.
+    pub fn neighbours(&self, row: Row, among: &RowSet, depth: usize) -> Result<Vec<Candidate>, SearchError> {
+        let Some(files) = &self.vector else { return Ok(Vec::new()) };
+        let id = self.items.id(row)?.to_owned();
+        let like = vec![ItemPart { id, weight: DEFAULT_PART_WEIGHT }];
+        let encoded = self.encode(&Query { like, mode: Mode::Vector, ..Query::default() })?;
+        let query = self.weighted(encoded);
+        let scorer = VectorScorer { modalities: &files.modalities, query: &query };
+        vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, Some(among), depth)
+            .map_err(|error| self.name_damaged_file(error))
+    }
+
+    /// The weighted mean of the cosines of an item and something encoded; `None` where they have no modality in common.
+    ///
+    /// # Errors
+    /// When the row is beyond the end, or the snapshot cannot be read.
+    pub fn likeness(&self, row: Row, query: &QueryEmbeddings) -> Result<Option<f32>, SearchError> {
+        let Some(files) = &self.vector else { return Ok(None) };
+        VectorScorer { modalities: &files.modalities, query }.score(row)
+    }
+
+    /// What [`Searcher::encode`] gave, with the snapshot's modality weights, for [`Searcher::likeness`].
+    #[must_use]
+    pub fn weighted(&self, encoded: EncodedQuery) -> QueryEmbeddings {
+        let weights = self.manifest().modalities.iter().map(|modality| modality.weight).collect();
+        QueryEmbeddings { embeddings: encoded.embeddings, weights }
+    }
+}
