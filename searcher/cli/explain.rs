@@ -71,17 +71,17 @@ fn write_vector(text: &mut String, vector: &VectorExplanation) -> std::fmt::Resu
         None => writeln!(text, "  vector: query and item have no modality in common, normalised {normalised:.4}")?,
     }
     for modality in modalities {
+        // Learned embedding fusion has weights with many digits.
+        let weight = (modality.weight * 1e4).round() / 1e4;
         match modality.cosine {
             Some(cosine) => {
                 writeln!(
                     text,
-                    "    {:.4}  {}: cosine {cosine:.4}, weight {}",
-                    modality.score, modality.modality, modality.weight
+                    "    {:.4}  {}: cosine {cosine:.4}, weight {weight}",
+                    modality.score, modality.modality
                 )?;
             }
-            None => {
-                writeln!(text, "    –       {}: query or item has none, weight {}", modality.modality, modality.weight)?
-            }
+            None => writeln!(text, "    –       {}: query or item has none, weight {weight}", modality.modality)?,
         }
     }
     Ok(())

@@ -22,8 +22,10 @@ use super::random::Random;
 use super::train::train;
 use crate::error::IndexError;
 
-/// Length of the ranked lists; judged measures look beyond the first ten.
+/// Length of the ranked lists that are measured; judged measures look beyond the first ten.
 const LIST_LENGTH: usize = 1000;
+/// Length of those that weights are chosen by, for nDCG@10.
+const TUNING_LENGTH: usize = 10;
 /// Steps of a modality's weight from 0 to 1 when weighted blocks are tuned.
 const WEIGHT_STEPS: usize = 10;
 
@@ -109,7 +111,7 @@ pub(super) fn cross_validate(
     }
     let fold_of = folds_of(data, settings.seed, folds);
     let grid = weight_grid(data.modalities.len());
-    let tuned = grid_figures(data, &grid)?;
+    let tuned = grid_ndcg(data, &grid)?;
     let mut queries = Vec::new();
     for fold in 0..folds {
         let (held_out, training): (Vec<usize>, Vec<usize>) =
@@ -119,10 +121,10 @@ pub(super) fn cross_validate(
         let learned = LearnedItems::new(model, data)?;
         for number in held_out {
             let query = &data.queries[number];
-            let default = data.weighted_ranking(&query.embeddings, &data.weights(), LIST_LENGTH)?;
+            let weighted = |weights: &[f32]| data.weighted_ranking(&query.embeddings, weights, LIST_LENGTH);
             let compared = Compared {
-                weighted_blocks: figures(data, query, &default),
-                weighted_blocks_tuned: tuned[number][best],
+                weighted_blocks: figures(data, query, &weighted(&data.weights())?),
+                weighted_blocks_tuned: figures(data, query, &weighted(&grid[best])?),
                 learned: figures(data, query, &learned.ranking(query, data)?),
             };
             queries.push(HeldOutQuery { id: query.id.clone(), kind: query.kind, fold, compared });
@@ -168,11 +170,12 @@ fn weight_grid(modalities: usize) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// Figures by query and weights.
-fn grid_figures(data: &TrainingData, grid: &[Vec<f32>]) -> Result<Vec<Vec<Figures>>, IndexError> {
+/// nDCG@10 by query and weights.
+fn grid_ndcg(data: &TrainingData, grid: &[Vec<f32>]) -> Result<Vec<Vec<f64>>, IndexError> {
     let of_query = |query: &TrainingQuery| {
         let of_weights = |weights: &Vec<f32>| {
-            Ok(figures(data, query, &data.weighted_ranking(&query.embeddings, weights, LIST_LENGTH)?))
+            let ranked = data.weighted_ranking(&query.embeddings, weights, TUNING_LENGTH)?;
+            Ok(figures(data, query, &ranked).ndcg_at_10)
         };
         grid.iter().map(of_weights).collect()
     };
@@ -180,12 +183,10 @@ fn grid_figures(data: &TrainingData, grid: &[Vec<f32>]) -> Result<Vec<Vec<Figure
 }
 
 /// The number of the weights with the best mean nDCG@10 on some queries; among equal ones the first.
-fn best_weights(tuned: &[Vec<Figures>], queries: &[usize]) -> usize {
-    let points = tuned.first().map_or(0, Vec::len);
-    let sum = |point: usize| queries.iter().map(|query| tuned[*query][point].ndcg_at_10).sum::<f64>();
+fn best_weights(tuned: &[Vec<f64>], queries: &[usize]) -> usize {
     let mut best = (0, f64::NEG_INFINITY);
-    for point in 0..points {
-        let sum = sum(point);
+    for point in 0..tuned.first().map_or(0, Vec::len) {
+        let sum = queries.iter().map(|query| tuned[*query][point]).sum::<f64>();
         if sum > best.1 {
             best = (point, sum);
         }
@@ -275,8 +276,7 @@ mod tests {
 
     #[test]
     fn the_best_weights_are_chosen_on_the_given_queries() {
-        let figures = |value| Figures { ndcg_at_10: value, judged_ndcg_at_10: 0.0 };
-        let tuned = [vec![figures(0.1), figures(0.9)], vec![figures(0.8), figures(0.2)]];
+        let tuned = [vec![0.1, 0.9], vec![0.8, 0.2]];
         assert_eq!(best_weights(&tuned, &[0]), 1);
         assert_eq!(best_weights(&tuned, &[1]), 0);
         assert_eq!(best_weights(&tuned, &[]), 0);
