@@ -20,10 +20,10 @@ impl Learned {
         Learned { folder, store }
     }
 
-    /// `indexer learn` on the fixture's texts and pictures, without cross-validation.
+    /// `indexer learn` on the fixture's pictures with texts, without cross-validation.
     fn learn(&self, output: &str, threads: &str, arguments: &[&str]) -> PathBuf {
         let output = self.folder.path(output);
-        learn(&self.store, &output, &["queries", "image_queries"], arguments)
+        learn(&self.store, &output, &["multimodal_queries"], arguments)
             .env("RAYON_NUM_THREADS", threads)
             .output()
             .expect_code(0);
@@ -162,7 +162,7 @@ fn held_out_queries_gain_from_training() {
     let learned = Learned::new();
     let output = learned.folder.path("fusion.safetensors");
     let all = ["queries", "image_queries", "multimodal_queries"];
-    let report = learn(&learned.store, &output, &all, &["--json", "--folds", "2", "--epochs", "8"])
+    let report = learn(&learned.store, &output, &all, &["--json", "--folds", "2", "--epochs", "6"])
         .output()
         .expect_code(0)
         .json();

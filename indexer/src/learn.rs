@@ -26,11 +26,11 @@ use data::TrainingData;
 /// Seed of every random choice.
 pub const DEFAULT_SEED: u64 = 1;
 /// Passes over the queries.
-pub const DEFAULT_EPOCHS: usize = 40;
+pub const DEFAULT_EPOCHS: usize = 20;
 /// Step size of AdamW.
 pub const DEFAULT_LEARNING_RATE: f64 = 3e-4;
 /// AdamW's decay of the difference to the untrained model, which is weighted blocks at unit length.
-pub const DEFAULT_WEIGHT_DECAY: f64 = 1.0;
+pub const DEFAULT_WEIGHT_DECAY: f64 = 30.0;
 /// Divides cosines before the softmax.
 pub const DEFAULT_TEMPERATURE: f64 = 0.1;
 /// Parts of the queries for cross-validation.
