@@ -13,6 +13,7 @@ mod hostile_catalogs;
 mod hostile_pictures;
 mod keyword;
 mod labels;
+mod learned;
 mod machines;
 mod metrics;
 mod nightly;

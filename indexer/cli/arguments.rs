@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use indexer::learn;
 
 use crate::label::LabelArguments;
 use crate::logging::LogFormat;
@@ -28,6 +29,11 @@ pub(crate) enum Command {
     ///
     /// Exit code 0: published, planned or encoded. 1: a gate refused, the old snapshot still serves. 2: error, likewise.
     Run(RunArguments),
+    /// Train a model of learned embedding fusion on judged queries, and say what it is worth on queries it has not seen
+    ///
+    /// Reads the published snapshot and writes the model's file, nothing else. `embedding_fusion.kind = "learned"` with
+    /// `embedding_fusion.model` makes `run` use it.
+    Learn(LearnArguments),
     /// Say what is published, how fresh it is, how the last run ended, and what takes space
     ///
     /// Exit code 0: done. 1: with `--max-age`, nothing is published or it is older than that. 2: error.
@@ -95,6 +101,43 @@ pub(crate) struct StoreArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("asked").required(true).multiple(true).args(["queries", "image_queries"])))]
+pub(crate) struct LearnArguments {
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// Queries, `qid<TAB>text`; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queries: Vec<PathBuf>,
+    /// Queries, `qid<TAB>picture[<TAB>text]`, pictures relative to the file; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image_queries: Vec<PathBuf>,
+    /// Judgments, `qid 0 docid grade`; repeatable
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) qrels: Vec<PathBuf>,
+    /// Where the model is written
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Parts of the queries for cross-validation; 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = learn::DEFAULT_FOLDS)]
+    pub(crate) folds: usize,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", default_value_t = learn::DEFAULT_SEED)]
+    pub(crate) seed: u64,
+    /// Passes over the queries
+    #[arg(long, value_name = "N", default_value_t = learn::DEFAULT_EPOCHS)]
+    pub(crate) epochs: usize,
+    /// Step size
+    #[arg(long, value_name = "X", default_value_t = learn::DEFAULT_LEARNING_RATE)]
+    pub(crate) learning_rate: f64,
+    /// Pull towards the untrained model, weighted blocks
+    #[arg(long, value_name = "X", default_value_t = learn::DEFAULT_WEIGHT_DECAY)]
+    pub(crate) weight_decay: f64,
+    /// Divides cosines before the softmax of the loss
+    #[arg(long, value_name = "X", default_value_t = learn::DEFAULT_TEMPERATURE)]
+    pub(crate) temperature: f64,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use schemas::terminal;
 mod arguments;
 mod history;
 mod label;
+mod learn;
 mod logging;
 mod plan;
 mod progress;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let log = logging::start(arguments.quiet, arguments.log_format);
     let result = match &arguments.command {
         Command::Run(command) => run::run(command, &log),
+        Command::Learn(command) => learn::learn(command),
         Command::Status(command) => status::status(command),
         Command::History(command) => history::history(command),
         Command::Label(command) => label::label(command),

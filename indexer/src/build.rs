@@ -5,9 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use rayon::prelude::*;
 use schemas::durable::{checksum_file, list_files};
 use schemas::embeddings::{EmbeddingsBatch, EmbeddingsReader};
+use schemas::item_weights::{ITEM_WEIGHTS_FILE, ItemWeightsWriter};
 use schemas::items::{ITEMS_FILE, ItemsWriter, StoredItem};
+use schemas::learned_fusion::LEARNED_FUSION_FILE;
 use schemas::manifest::{FORMAT_VERSION, MANIFEST_FILE, ModalityManifest, VectorManifest};
 use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
 use schemas::{FieldSpec, ImageSource, Item, Manifest, Row, SnapshotId};
@@ -19,6 +22,7 @@ use crate::config::IndexConfig;
 use crate::encode::EncodedCatalog;
 use crate::encoder_set::EncoderSet;
 use crate::error::IndexError;
+use crate::fusion_model::FusionModel;
 use crate::progress::{Progress, StopSignal};
 use crate::report::RunCounts;
 use crate::spool::SpoolRow;
@@ -44,6 +48,8 @@ pub struct BuildContext<'a> {
     pub config: &'a IndexConfig,
     /// Encoders.
     pub encoders: &'a EncoderSet,
+    /// The trained model, where embedding fusion is learned.
+    pub fusion_model: Option<&'a FusionModel>,
     /// Folder to build in; created.
     pub folder: &'a Path,
     /// Start of the run, RFC 3339.
@@ -102,6 +108,12 @@ struct BuildRow {
     embeddings: Vec<Option<Vec<f16>>>,
 }
 
+impl BuildRow {
+    fn present(&self) -> Vec<Option<&[f16]>> {
+        self.embeddings.iter().map(Option::as_deref).collect()
+    }
+}
+
 fn stored(item: Item) -> StoredItem {
     let image = match item.image {
         ImageSource::Path(path) => Some(path),
@@ -124,6 +136,7 @@ struct VectorWriters {
     manifest: VectorManifest,
     fusion: EmbeddingFusion,
     exact: ModalitiesWriter,
+    item_weights: Option<ItemWeightsWriter>,
     graph: GraphWriter,
     added: u64,
 }
@@ -170,6 +183,9 @@ impl Writers {
         let (mut modalities, mut vector) = (Vec::new(), None);
         if let Some(writers) = self.vector {
             counts.push(("embeddings", writers.exact.finish()?));
+            if let Some(item_weights) = writers.item_weights {
+                counts.push(("item weights", item_weights.finish()?));
+            }
             let added = writers.graph.finish()?;
             if added != writers.added {
                 return Err(inconsistent(format!("graph has {added} vectors, {} were added", writers.added)));
@@ -229,8 +245,11 @@ impl VectorWriters {
             })
             .collect();
         let kind = context.config.embedding_fusion;
-        let fusion = EmbeddingFusion::new(kind, &modalities)
-            .map_err(|reason| IndexError::ConfigValue { key: "embedding_fusion.kind".to_owned(), reason })?;
+        let fusion = match context.fusion_model {
+            Some(model) => model.fusion.clone(),
+            None => EmbeddingFusion::new(kind, &modalities)
+                .map_err(|reason| IndexError::ConfigValue { key: "embedding_fusion.kind".to_owned(), reason })?,
+        };
         let graph = &context.config.graph;
         let manifest = VectorManifest {
             embedding_fusion: kind,
@@ -248,9 +267,18 @@ impl VectorWriters {
         if let Some(parent) = exact_path.parent() {
             fs_err::create_dir_all(parent).map_err(IndexError::io(parent))?;
         }
+        let item_weights = match context.fusion_model {
+            Some(model) => {
+                let path = context.folder.join(LEARNED_FUSION_FILE);
+                fs_err::write(&path, &model.bytes).map_err(IndexError::io(&path))?;
+                Some(ItemWeightsWriter::create(&context.folder.join(ITEM_WEIGHTS_FILE), modalities.len())?)
+            }
+            None => None,
+        };
         let capacity = usize::try_from(items).unwrap_or(usize::MAX);
         Ok(Some(VectorWriters {
             exact: ModalitiesWriter::create(&exact_path, &columns)?,
+            item_weights,
             graph: GraphWriter::create(context.folder, &manifest, capacity)?,
             modalities,
             manifest,
@@ -260,17 +288,38 @@ impl VectorWriters {
     }
 
     fn write(&mut self, first_row: Row, batch: &[BuildRow]) -> Result<(), IndexError> {
+        // In parallel, because a learned formula multiplies matrices for each item.
+        let fusion = &self.fusion;
+        let fused: Vec<FusedRow> = batch.par_iter().map(|built| FusedRow::of(fusion, &built.present())).collect();
         let mut vectors = Vec::new();
-        for (row, built) in (first_row..).zip(batch) {
-            let embeddings: Vec<Option<&[f16]>> = built.embeddings.iter().map(Option::as_deref).collect();
-            self.exact.write(&embeddings)?;
-            if let Some(vector) = self.fusion.item_vector(&embeddings) {
-                vectors.push((row, vector));
+        for ((row, built), fused) in (first_row..).zip(batch).zip(fused) {
+            self.exact.write(&built.present())?;
+            if let Some(item_weights) = &mut self.item_weights {
+                item_weights.write(&fused.weights)?;
             }
+            vectors.extend(fused.vector.map(|vector| (row, vector)));
         }
         self.graph.add(&vectors)?;
         self.added += vectors.len() as u64;
         Ok(())
+    }
+}
+
+/// An item's vector, and with learned embedding fusion what each modality weighs in it.
+struct FusedRow {
+    vector: Option<Vec<f16>>,
+    weights: Vec<f32>,
+}
+
+impl FusedRow {
+    fn of(fusion: &EmbeddingFusion, embeddings: &[Option<&[f16]>]) -> FusedRow {
+        match fusion.learned() {
+            None => FusedRow { vector: fusion.item_vector(embeddings), weights: Vec::new() },
+            Some(learned) => match learned.item(embeddings) {
+                Some(item) => FusedRow { vector: Some(item.halves()), weights: item.weights },
+                None => FusedRow { vector: None, weights: vec![0.0; embeddings.len()] },
+            },
+        }
     }
 }
 

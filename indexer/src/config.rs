@@ -50,6 +50,8 @@ pub struct IndexConfig {
     pub encode: EncodeConfig,
     /// Embedding fusion.
     pub embedding_fusion: EmbeddingFusionKind,
+    /// The trained model of learned embedding fusion; there with that kind alone.
+    pub embedding_fusion_model: Option<PathBuf>,
     /// Keyword index.
     pub keyword: KeywordManifest,
     /// Vector index.

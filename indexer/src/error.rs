@@ -96,6 +96,15 @@ pub enum IndexError {
         /// What failed: making it safe against a power cut, or writing the report.
         source: Box<IndexError>,
     },
+    /// A model of learned embedding fusion cannot be trained from what is given.
+    #[error("{reason}")]
+    Learn {
+        /// What does not fit, and what to do.
+        reason: String,
+    },
+    /// A tensor operation failed while a model was trained.
+    #[error("training")]
+    Training(#[source] Box<candle_core::Error>),
     /// SIGTERM or Ctrl-C.
     #[error("stopped by a signal; finished embeddings are kept and the next run goes on from them")]
     Stopped,
@@ -110,6 +119,12 @@ impl From<schemas::SchemaError> for IndexError {
 impl From<searcher::SearchError> for IndexError {
     fn from(source: searcher::SearchError) -> Self {
         IndexError::Search(source)
+    }
+}
+
+impl From<candle_core::Error> for IndexError {
+    fn from(source: candle_core::Error) -> Self {
+        IndexError::Training(Box::new(source))
     }
 }
 

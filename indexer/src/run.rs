@@ -16,6 +16,7 @@ use crate::config::IndexConfig;
 use crate::encode::{self, EncodeContext, EncodedCatalog};
 use crate::encoder_set::{EncoderSet, devices};
 use crate::error::{IndexError, RunFailure};
+use crate::fusion_model::FusionModel;
 use crate::gates::{Force, GateInputs, Parent};
 use crate::journal::Journal;
 use crate::partitions::{ChosenPartitions, PartitionShare};
@@ -73,7 +74,8 @@ fn run_night(
     let (encoded, encoders) = read_and_encode(config, &chosen, &store, &staging, &mut counts, journal, context)?;
     encoders.copy_to(&store.encoders_folder())?;
 
-    let inputs = unchanged::digest(config, &encoders, &encoded, &counts);
+    let fusion_model = FusionModel::load(config, &encoders)?;
+    let inputs = unchanged::digest(config, &encoders, fusion_model.as_ref(), &encoded, &counts);
     if let Some(current) = parent.as_ref().filter(|_| !context.rebuild)
         && let Some(manifest) = unchanged::made_from_this(&store, current, &inputs, &counts)
     {
@@ -97,6 +99,7 @@ fn run_night(
     let build = BuildContext {
         config,
         encoders: &encoders,
+        fusion_model: fusion_model.as_ref(),
         folder: &folder,
         started: started_text,
         parent: parent_id,
@@ -185,6 +188,8 @@ fn read_and_encode(
     let catalog = Catalog::open(&config.catalog)?;
     let pictures = PictureReader::new(catalog.folder(), config.encode.image_limits)?;
     let encoders = EncoderSet::load(&config.encoders, &devices(config.encode.device)?)?;
+    // Encoding may take hours: a model that does not fit is told now.
+    FusionModel::load(config, &encoders)?;
 
     journal.stage("read");
     let spool = SpoolWriter::create(&staging.folder.join("spool"), chosen.partitions())?;

@@ -10,12 +10,19 @@ use crate::config::IndexConfig;
 use crate::encode::EncodedCatalog;
 use crate::encoder_set::EncoderSet;
 use crate::error::IndexError;
+use crate::fusion_model::FusionModel;
 use crate::report::{ModalityCounts, RunCounts};
 use crate::upkeep;
 
 /// The digest of all that a snapshot is made from: 64 hexadecimal digits.
 #[must_use]
-pub fn digest(config: &IndexConfig, encoders: &EncoderSet, encoded: &EncodedCatalog, counts: &RunCounts) -> String {
+pub fn digest(
+    config: &IndexConfig,
+    encoders: &EncoderSet,
+    fusion_model: Option<&FusionModel>,
+    encoded: &EncodedCatalog,
+    counts: &RunCounts,
+) -> String {
     let IndexConfig { catalog, embedding_fusion, keyword, graph, rank_fusion, gates, .. } = config;
     let fields = &catalog.fields;
     let modalities: Vec<_> =
@@ -29,6 +36,9 @@ pub fn digest(config: &IndexConfig, encoders: &EncoderSet, encoded: &EncodedCata
     );
     let mut hasher = blake3::Hasher::new();
     hasher.update(settings.as_bytes());
+    if let Some(model) = fusion_model {
+        hasher.update(model.digest().as_bytes());
+    }
     hasher.update(encoded.spool.digest().as_bytes());
     hasher.update(encoded.contents.as_bytes());
     hasher.finalize().to_hex().to_string()

@@ -147,6 +147,8 @@ pub enum EmbeddingFusionKind {
     WeightedBlocks,
     /// Normalised weighted mean; all modalities in one space.
     WeightedMean,
+    /// Trained projections into a common space, weighed by trained gates; see [`crate::learned_fusion`].
+    Learned,
 }
 
 /// How two ranked lists become one.

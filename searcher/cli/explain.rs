@@ -115,17 +115,17 @@ fn write_profile(text: &mut String, profile: &ProfileExplanation) -> std::fmt::R
 
 fn write_modalities(text: &mut String, modalities: &[ModalityExplanation]) -> std::fmt::Result {
     for modality in modalities {
+        // Learned embedding fusion has weights with many digits.
+        let weight = (modality.weight * 1e4).round() / 1e4;
         match modality.cosine {
             Some(cosine) => {
                 writeln!(
                     text,
-                    "    {:.4}  {}: cosine {cosine:.4}, weight {}",
-                    modality.score, modality.modality, modality.weight
+                    "    {:.4}  {}: cosine {cosine:.4}, weight {weight}",
+                    modality.score, modality.modality
                 )?;
             }
-            None => {
-                writeln!(text, "    –       {}: query or item has none, weight {}", modality.modality, modality.weight)?
-            }
+            None => writeln!(text, "    –       {}: query or item has none, weight {weight}", modality.modality)?,
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use schemas::Manifest;
+use schemas::manifest::EmbeddingFusionKind;
 use serde::Serialize;
 
 use crate::arguments::{InfoArguments, SnapshotArguments};
@@ -45,6 +46,15 @@ fn rows(snapshot: String, manifest: &Manifest) -> Vec<(String, String)> {
             modality.weight
         );
         rows.push((format!("modality {}", modality.modality), text));
+    }
+    if let Some(vector) = &manifest.vector {
+        let kind = match vector.embedding_fusion {
+            EmbeddingFusionKind::WeightedBlocks => "weighted_blocks",
+            EmbeddingFusionKind::WeightedMean => "weighted_mean",
+            EmbeddingFusionKind::Learned => "learned",
+        };
+        let text = format!("{kind}, {} item vectors of {} dimensions", vector.vector_count, vector.dimension);
+        rows.push(("embedding fusion".to_owned(), text));
     }
     for field in &manifest.fields {
         let searched = if field.searched { ", searched" } else { "" };

@@ -63,7 +63,7 @@ impl<'a> Diversity<'a> {
         if weights.iter().all(|weight| *weight <= 0.0) {
             return refuse("every modality has weight 0; give one a weight to compare items by");
         }
-        Ok(Some(Diversity { lambda: query.diversity, similarity: ItemSimilarity::new(&vector.modalities, weights) }))
+        Ok(Some(Diversity { lambda: query.diversity, similarity: ItemSimilarity::new(vector, weights) }))
     }
 
     /// The list in the new order, and how each row of the pool was chosen.

@@ -1,25 +1,32 @@
 //! Embedding fusion: an item's embeddings → one item vector, and a query's embeddings → the vector whose inner product
-//! with item vectors orders them. Owns both sides of that formula; not the graph over the vectors.
-//!
-//! `weighted_blocks`: with weights w (sum 1 over the encoded modalities) and W = Σ w over the modalities the item has,
-//! the item vector is the concatenation of √w·e / W, absent blocks zero; the query vector is the concatenation of √w·q.
-//! Their inner product is Σ w·cos / W, the weighted mean of the cosines that exist. Invariant: for a query that has
-//! all blocks it equals [`crate::vector::VectorScorer`]'s score (to f16's precision). A query that weighs modalities
-//! otherwise, with w', has the blocks w'/√w·q.
-//!
-//! `weighted_mean`: the item vector is Σ w·e over the modalities the item has, at unit length, the query vector
-//! Σ w·q likewise; the inner product is the cosine of the two means. One space only.
+//! with item vectors orders them. Owns which formula a snapshot has; the formulas are in `weighted.rs` and `learned.rs`,
+//! the graph over the vectors in [`crate::vector`]. Invariant: for a query that has what item vectors have, the inner product
+//! equals [`crate::vector::VectorScorer`]'s score, to `f16`'s precision.
+
+use std::path::Path;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
-use schemas::manifest::{EmbeddingFusionKind, ModalityManifest};
+use schemas::learned_fusion::{LEARNED_FUSION_FILE, LearnedFusion};
+use schemas::manifest::{EmbeddingFusionKind, ModalityManifest, VectorManifest};
+
+use crate::error::SearchError;
+use crate::snapshot::invalid_manifest;
+use crate::vector::QueryEmbeddings;
+
+mod learned;
+mod weighted;
+
+pub use learned::{FusedItem, LearnedEmbeddingFusion};
+use weighted::WeightedEmbeddingFusion;
 
 /// The formula with its weights.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EmbeddingFusion {
-    kind: EmbeddingFusionKind,
-    dimensions: Vec<usize>,
-    weights: Vec<f32>,
+pub struct EmbeddingFusion(Formula);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Formula {
+    Weighted(WeightedEmbeddingFusion),
+    Learned(LearnedEmbeddingFusion),
 }
 
 impl EmbeddingFusion {
@@ -28,47 +35,47 @@ impl EmbeddingFusion {
     ///
     /// # Errors
     /// When there is no modality, a weight is negative or none is positive, or `weighted_mean` is asked for over more
-    /// than one space or dimension; the text says which.
+    /// than one space or dimension; the text says which. Also for `learned`, which needs its model:
+    /// [`EmbeddingFusion::with_model`].
     pub fn new(kind: EmbeddingFusionKind, modalities: &[ModalityManifest]) -> Result<EmbeddingFusion, String> {
-        let Some(first) = modalities.first() else {
-            return Err("embedding fusion needs at least one encoded modality".to_owned());
-        };
-        if let Some(wrong) = modalities.iter().find(|modality| !modality.weight.is_finite() || modality.weight < 0.0) {
-            return Err(format!("weight {} of modality `{}` is not a number from 0 up", wrong.weight, wrong.modality));
-        }
-        let sum: f32 = modalities.iter().map(|modality| modality.weight).sum();
-        if sum <= 0.0 || !sum.is_finite() {
-            return Err("the weights of all modalities are 0; give at least one a weight".to_owned());
-        }
-        if kind == EmbeddingFusionKind::WeightedMean {
-            let foreign = modalities.iter().find(|modality| {
-                modality.encoder.space() != first.encoder.space()
-                    || modality.encoder.dimension != first.encoder.dimension
-            });
-            if let Some(foreign) = foreign {
-                return Err(format!(
-                    "`weighted_mean` needs all modalities in one space, but `{}` is in `{}` ({} dimensions) and `{}` in `{}` \
-                     ({} dimensions); use `weighted_blocks`",
-                    first.modality,
-                    first.encoder.space(),
-                    first.encoder.dimension,
-                    foreign.modality,
-                    foreign.encoder.space(),
-                    foreign.encoder.dimension,
-                ));
+        WeightedEmbeddingFusion::new(kind, modalities).map(|weighted| EmbeddingFusion(Formula::Weighted(weighted)))
+    }
+
+    /// Learned embedding fusion with its trained model.
+    ///
+    /// # Errors
+    /// When the model was trained for other modalities or encoders; the text says which.
+    pub fn with_model(model: LearnedFusion, modalities: &[ModalityManifest]) -> Result<EmbeddingFusion, String> {
+        LearnedEmbeddingFusion::new(model, modalities).map(|learned| EmbeddingFusion(Formula::Learned(learned)))
+    }
+
+    /// The formula of the snapshot in `folder`; of learned embedding fusion the model is read, a few megabytes.
+    ///
+    /// # Errors
+    /// As [`EmbeddingFusion::new`] and [`EmbeddingFusion::with_model`], or when the model is missing or damaged.
+    pub fn open(
+        folder: &Path,
+        vector: &VectorManifest,
+        modalities: &[ModalityManifest],
+    ) -> Result<EmbeddingFusion, SearchError> {
+        let fusion = match vector.embedding_fusion {
+            EmbeddingFusionKind::WeightedBlocks | EmbeddingFusionKind::WeightedMean => {
+                EmbeddingFusion::new(vector.embedding_fusion, modalities)
             }
-        }
-        let dimensions = modalities.iter().map(|modality| modality.encoder.dimension).collect();
-        let weights = modalities.iter().map(|modality| modality.weight / sum).collect();
-        Ok(EmbeddingFusion { kind, dimensions, weights })
+            EmbeddingFusionKind::Learned => {
+                let model = LearnedFusion::read(&folder.join(LEARNED_FUSION_FILE))?;
+                EmbeddingFusion::with_model(model, modalities)
+            }
+        };
+        fusion.map_err(|reason| invalid_manifest(folder, reason))
     }
 
     /// Length of an item vector.
     #[must_use]
     pub fn dimension(&self) -> usize {
-        match self.kind {
-            EmbeddingFusionKind::WeightedBlocks => self.dimensions.iter().sum(),
-            EmbeddingFusionKind::WeightedMean => self.dimensions[0],
+        match &self.0 {
+            Formula::Weighted(weighted) => weighted.dimension(),
+            Formula::Learned(learned) => learned.dimension(),
         }
     }
 
@@ -78,95 +85,58 @@ impl EmbeddingFusion {
     /// When an embedding does not have its modality's dimension.
     #[must_use]
     pub fn item_vector(&self, embeddings: &[Option<&[f16]>]) -> Option<Vec<f16>> {
-        let present =
-            |modality: usize| embeddings.get(modality).copied().flatten().filter(|_| self.weights[modality] > 0.0);
-        let total: f32 = (0..self.weights.len()).filter(|m| present(*m).is_some()).map(|m| self.weights[m]).sum();
-        if total <= 0.0 {
-            return None;
+        match &self.0 {
+            Formula::Weighted(weighted) => weighted.item_vector(embeddings),
+            Formula::Learned(learned) => learned.item(embeddings).map(|item| item.halves()),
         }
-        let vector = self.combine(present, |modality| match self.kind {
-            EmbeddingFusionKind::WeightedBlocks => self.weights[modality].sqrt() / total,
-            EmbeddingFusionKind::WeightedMean => self.weights[modality],
-        });
-        Some(vector.into_iter().map(f16::from_f32).collect())
     }
 
     /// The query vector with the given modality weights (parallel to the modalities; retrieval still uses the built
-    /// graph); zero blocks where the query has no embedding.
+    /// graph); zero where the query has no embedding. Learned embedding fusion takes no notice of the weights.
     ///
     /// # Panics
     /// When an embedding does not have its modality's dimension.
     #[must_use]
     pub fn query_vector(&self, embeddings: &[Option<Vec<f32>>], weights: &[f32]) -> Vec<f32> {
-        let weight = |modality: usize| weights.get(modality).copied().unwrap_or(0.0);
-        let present = |modality: usize| {
-            let takes_part = self.weights[modality] > 0.0 && weight(modality) > 0.0;
-            embeddings.get(modality).and_then(Option::as_deref).filter(|_| takes_part)
-        };
-        self.combine(present, |modality| match self.kind {
-            EmbeddingFusionKind::WeightedBlocks => weight(modality) / self.weights[modality].sqrt(),
-            EmbeddingFusionKind::WeightedMean => weight(modality),
-        })
+        match &self.0 {
+            Formula::Weighted(weighted) => weighted.query_vector(embeddings, weights),
+            Formula::Learned(learned) => {
+                learned.query_vector(embeddings).unwrap_or_else(|| vec![0.0; learned.dimension()])
+            }
+        }
+    }
+
+    /// A query's side of the exact vector score: its embeddings as they are, with the given weights, or what learned
+    /// embedding fusion makes of them.
+    ///
+    /// # Panics
+    /// As [`EmbeddingFusion::query_vector`].
+    #[must_use]
+    pub fn query_embeddings(&self, embeddings: &[Option<Vec<f32>>], weights: Vec<f32>) -> QueryEmbeddings {
+        match &self.0 {
+            Formula::Weighted(_) => QueryEmbeddings { embeddings: embeddings.to_vec(), weights, vector: None },
+            Formula::Learned(learned) => learned.query_embeddings(embeddings),
+        }
     }
 
     /// Whether the inner product with item vectors orders items as the exact score with these weights does (but for
-    /// f16's precision): the query has every modality that item vectors have, weighed as they are.
+    /// f16's precision): the query has every modality that item vectors have, weighed as they are. Always so for learned
+    /// embedding fusion.
     #[must_use]
     pub fn is_exact_for(&self, embeddings: &[Option<Vec<f32>>], weights: &[f32]) -> bool {
-        let sum: f32 = weights.iter().sum();
-        let as_built = |modality: usize| {
-            let given = weights.get(modality).copied().unwrap_or(0.0) / sum;
-            let present = embeddings.get(modality).is_some_and(Option::is_some);
-            (given - self.weights[modality]).abs() < 1e-4 && (present || self.weights[modality] == 0.0)
-        };
-        self.kind == EmbeddingFusionKind::WeightedBlocks && (0..self.weights.len()).all(as_built)
-    }
-
-    /// Σ factor·embedding, block by block or all in one; the mean at unit length.
-    fn combine<'a, T: Element + 'a>(
-        &self,
-        present: impl Fn(usize) -> Option<&'a [T]>,
-        factor: impl Fn(usize) -> f32,
-    ) -> Vec<f32> {
-        let mut vector = vec![0.0f32; self.dimension()];
-        let mut start = 0;
-        for (modality, dimension) in self.dimensions.iter().enumerate() {
-            let block = match self.kind {
-                EmbeddingFusionKind::WeightedBlocks => start..start + dimension,
-                EmbeddingFusionKind::WeightedMean => 0..*dimension,
-            };
-            start += dimension;
-            let Some(embedding) = present(modality) else { continue };
-            assert_eq!(embedding.len(), *dimension, "length of the embedding of modality number {modality}");
-            let factor = factor(modality);
-            for (slot, value) in vector[block].iter_mut().zip(T::widen(embedding)) {
-                *slot += factor * value;
-            }
+        match &self.0 {
+            Formula::Weighted(weighted) => weighted.is_exact_for(embeddings, weights),
+            Formula::Learned(_) => true,
         }
-        if self.kind == EmbeddingFusionKind::WeightedMean {
-            let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-            if length > 0.0 {
-                vector.iter_mut().for_each(|value| *value /= length);
-            }
+    }
+
+    /// The learned formula, where it is that one.
+    #[must_use]
+    pub fn learned(&self) -> Option<&LearnedEmbeddingFusion> {
+        match &self.0 {
+            Formula::Weighted(_) => None,
+            Formula::Learned(learned) => Some(learned),
         }
-        vector
-    }
-}
-
-/// A stored or computed embedding's number.
-trait Element: Copy {
-    fn widen(values: &[Self]) -> Vec<f32>;
-}
-
-impl Element for f16 {
-    fn widen(values: &[f16]) -> Vec<f32> {
-        values.to_f32_vec()
-    }
-}
-
-impl Element for f32 {
-    fn widen(values: &[f32]) -> Vec<f32> {
-        values.to_vec()
     }
 }
 

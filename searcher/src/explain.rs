@@ -70,7 +70,7 @@ pub struct KeywordExplanation {
 /// The vector side of a score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VectorExplanation {
-    /// Weighted mean of the cosines; `None` where query and item have no modality in common.
+    /// Weighted mean of the cosines, or with learned embedding fusion that of the two vectors; `None` where query and item have no modality in common.
     pub score: Option<f32>,
     /// The score as rank fusion weighs it.
     pub normalised: f32,

@@ -5,8 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use schemas::durable::{checksum_file, tail_checksum};
+use schemas::item_weights::ITEM_WEIGHTS_FILE;
 use schemas::items::ITEMS_FILE;
-use schemas::manifest::TAIL_BYTES;
+use schemas::learned_fusion::LEARNED_FUSION_FILE;
+use schemas::manifest::{EmbeddingFusionKind, TAIL_BYTES};
 use schemas::modalities::MODALITIES_FILE;
 use schemas::{Manifest, SchemaError};
 
@@ -35,7 +37,7 @@ const ROW_NUMBERS_ENDING: &str = ".fast";
 
 /// Compares the files with the manifest, as far as `check` says.
 pub(crate) fn check(folder: &Path, manifest: &Manifest, check: FileCheck) -> Result<(), SearchError> {
-    for needed in [ITEMS_FILE].into_iter().chain(manifest.vector.iter().flat_map(|_| [MODALITIES_FILE, GRAPH_FILE])) {
+    for needed in needed_files(manifest) {
         if !manifest.files.contains_key(needed) {
             return Err(invalid_manifest(folder, format!("it does not list `{needed}`")));
         }
@@ -72,6 +74,18 @@ pub(crate) fn check(folder: &Path, manifest: &Manifest, check: FileCheck) -> Res
         }
     }
     Ok(())
+}
+
+/// The files that are opened by name, so that the manifest must list them.
+fn needed_files(manifest: &Manifest) -> Vec<&'static str> {
+    let mut needed = vec![ITEMS_FILE];
+    let Some(vector) = &manifest.vector else { return needed };
+    needed.extend([MODALITIES_FILE, GRAPH_FILE]);
+    match vector.embedding_fusion {
+        EmbeddingFusionKind::Learned => needed.extend([LEARNED_FUSION_FILE, ITEM_WEIGHTS_FILE]),
+        EmbeddingFusionKind::WeightedBlocks | EmbeddingFusionKind::WeightedMean => {}
+    }
+    needed
 }
 
 /// `encoders/` of the store that the snapshot lies in. Resolved now, because a path through the snapshot's folder would

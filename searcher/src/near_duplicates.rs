@@ -32,8 +32,7 @@ pub(crate) fn near_duplicates(
 ) -> Result<HashMap<Row, Row>, SearchError> {
     let mut duplicates = HashMap::new();
     let vector = searcher.vector.as_ref();
-    let Some(pictures) = vector.and_then(|vector| ItemSimilarity::of_modality(&vector.modalities, Modality::Image))
-    else {
+    let Some(pictures) = vector.and_then(|vector| ItemSimilarity::of_modality(vector, Modality::Image)) else {
         return Ok(duplicates);
     };
     for place in page {

@@ -10,7 +10,7 @@ use crate::query::{DEFAULT_PART_WEIGHT, ItemPart, Mode, Query};
 use crate::query_encoder::EncodedQuery;
 use crate::row_set::RowSet;
 use crate::snapshot::Searcher;
-use crate::vector::{self, QueryEmbeddings, VectorScorer};
+use crate::vector::{self, QueryEmbeddings};
 
 impl Searcher {
     /// The best `depth` rows of `among` by likeness to an item, best first, ties by row; the item's own row is one of them
@@ -25,7 +25,7 @@ impl Searcher {
         let like = vec![ItemPart { id, weight: DEFAULT_PART_WEIGHT }];
         let encoded = self.encode(&Query { like, mode: Mode::Vector, ..Query::default() })?;
         let query = self.weighted(encoded);
-        let scorer = VectorScorer { modalities: &files.modalities, query: &query };
+        let scorer = files.scorer(&query);
         vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, Some(among), depth)
             .map_err(|error| self.name_damaged_file(error))
     }
@@ -36,13 +36,16 @@ impl Searcher {
     /// When the row is beyond the end, or the snapshot cannot be read.
     pub fn likeness(&self, row: Row, query: &QueryEmbeddings) -> Result<Option<f32>, SearchError> {
         let Some(files) = &self.vector else { return Ok(None) };
-        VectorScorer { modalities: &files.modalities, query }.score(row)
+        files.scorer(query).score(row)
     }
 
     /// What [`Searcher::encode`] gave, with the snapshot's modality weights, for [`Searcher::likeness`].
     #[must_use]
     pub fn weighted(&self, encoded: EncodedQuery) -> QueryEmbeddings {
         let weights = self.manifest().modalities.iter().map(|modality| modality.weight).collect();
-        QueryEmbeddings { embeddings: encoded.embeddings, weights }
+        match &self.vector {
+            Some(files) => files.embedding_fusion.query_embeddings(&encoded.embeddings, weights),
+            None => QueryEmbeddings { embeddings: encoded.embeddings, weights, vector: None },
+        }
     }
 }

@@ -36,6 +36,12 @@ impl EncodedQuery {
     pub fn is_empty(&self) -> bool {
         self.embeddings.iter().all(Option::is_none)
     }
+
+    /// The embeddings, at unit length, in the order of the manifest's modalities.
+    #[must_use]
+    pub fn embeddings(&self) -> &[Option<Vec<f32>>] {
+        &self.embeddings
+    }
 }
 
 /// The query towers of a snapshot, one entry per space.
@@ -266,6 +272,12 @@ impl Searcher {
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let reason = format!("modality `{unknown}` is not encoded in this snapshot; encoded: {names}");
             return Err(SearchError::Query { reason });
+        }
+        let asked = !query.modality_weights.is_empty() || !query.settings.modality_weights.is_empty();
+        if asked && self.vector.as_ref().is_some_and(|vector| vector.embedding_fusion.learned().is_some()) {
+            let reason = "the snapshot's embedding fusion is `learned`: its trained gates weigh the modalities; leave out \
+                          the modality weights";
+            return Err(SearchError::Query { reason: reason.to_owned() });
         }
         let weight = |modality: Modality| query.modality_weights.iter().rfind(|(asked, _)| *asked == modality);
         let weights = modalities.iter().map(|manifest| {

@@ -117,7 +117,7 @@ impl Searcher {
         let weights = self.modality_weights(query)?;
         let vector = match &self.vector {
             Some(vector) if query.mode.uses_vector() => {
-                let embeddings = QueryEmbeddings { embeddings: encoded.embeddings.clone(), weights };
+                let embeddings = vector.embedding_fusion.query_embeddings(&encoded.embeddings, weights);
                 let compares = |(embedding, weight): (&Option<Vec<f32>>, &f32)| embedding.is_some() && *weight > 0.0;
                 let usable = embeddings.embeddings.iter().zip(&embeddings.weights).any(compares);
                 usable.then_some((vector, embeddings))
@@ -160,7 +160,7 @@ impl Searcher {
             add(self.keyword.retrieve(keyword, rows, depth)?);
         }
         if let Some((files, embeddings)) = &question.vector {
-            let scorer = VectorScorer { modalities: &files.modalities, query: embeddings };
+            let scorer = files.scorer(embeddings);
             add(vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, rows, depth)?);
         }
         Ok(union.into_iter().collect())
@@ -247,6 +247,6 @@ impl Question<'_> {
 
     pub(crate) fn vector_scorer(&self) -> Option<VectorScorer<'_>> {
         let (vector, query) = self.vector.as_ref()?;
-        Some(VectorScorer { modalities: &vector.modalities, query })
+        Some(vector.scorer(query))
     }
 }

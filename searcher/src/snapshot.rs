@@ -6,6 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
+use schemas::item_weights::{ITEM_WEIGHTS_FILE, ItemWeightsReader};
 use schemas::items::{ITEMS_FILE, ItemsReader};
 use schemas::manifest::{MANIFEST_FILE, VectorManifest};
 use schemas::map::MapOptions;
@@ -19,7 +20,7 @@ use crate::files;
 pub use crate::files::FileCheck;
 use crate::keyword::{KEYWORD_FOLDER, KeywordIndex};
 use crate::query_encoder::QueryEncoders;
-use crate::vector::Graph;
+use crate::vector::{Graph, LearnedItems, QueryEmbeddings, VectorScorer};
 
 /// How to open a snapshot.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -41,7 +42,7 @@ pub struct SnapshotMaps {
     pub keyword: MapOptions,
     /// `items.arrow`. Read here and there for hits, in whole columns for filters.
     pub items: MapOptions,
-    /// `vector/modalities.arrow`, the largest file. Read here and there for candidates, whole for exact scans.
+    /// `vector/modalities.arrow`, the largest file, and `vector/item_weights.arrow`. Read here and there for candidates, whole for exact scans.
     pub modalities: MapOptions,
     /// `vector/fused.usearch` and its table of nodes. Read here and there, some thousand places a query: worth most in memory.
     pub graph: MapOptions,
@@ -77,6 +78,17 @@ pub(crate) struct VectorFiles {
     pub(crate) graph: Graph,
     pub(crate) modalities: ModalitiesReader,
     pub(crate) embedding_fusion: EmbeddingFusion,
+    /// What modalities weigh in items; there with learned embedding fusion alone.
+    pub(crate) item_weights: Option<ItemWeightsReader>,
+}
+
+impl VectorFiles {
+    /// Scores rows for a query.
+    pub(crate) fn scorer<'a>(&'a self, query: &'a QueryEmbeddings) -> VectorScorer<'a> {
+        let learned = self.embedding_fusion.learned().zip(self.item_weights.as_ref());
+        let learned = learned.map(|(fusion, weights)| LearnedItems { fusion, weights });
+        VectorScorer { modalities: &self.modalities, query, learned }
+    }
 }
 
 impl Searcher {
@@ -158,8 +170,7 @@ fn open_vector(
     let columns: Vec<ModalityColumn> = (manifest.modalities.iter())
         .map(|modality| ModalityColumn { modality: modality.modality, dimension: modality.encoder.dimension })
         .collect();
-    let embedding_fusion = EmbeddingFusion::new(vector.embedding_fusion, &manifest.modalities)
-        .map_err(|reason| invalid_manifest(folder, reason))?;
+    let embedding_fusion = EmbeddingFusion::open(folder, vector, &manifest.modalities)?;
     if embedding_fusion.dimension() != vector.dimension {
         let (got, expected) = (vector.dimension, embedding_fusion.dimension());
         return Err(invalid_manifest(
@@ -170,8 +181,18 @@ fn open_vector(
     let modalities = MappedFile::open_with(&folder.join(MODALITIES_FILE), maps.modalities)?;
     let modalities = ModalitiesReader::open(modalities, &columns)?;
     check_rows(&folder.join(MODALITIES_FILE), manifest, modalities.row_count())?;
+    let item_weights = match embedding_fusion.learned() {
+        Some(_) => {
+            let path = folder.join(ITEM_WEIGHTS_FILE);
+            let weights = MappedFile::open_with(&path, maps.modalities)?;
+            let weights = ItemWeightsReader::open(weights, columns.len())?;
+            check_rows(&path, manifest, weights.row_count())?;
+            Some(weights)
+        }
+        None => None,
+    };
     let graph = Graph::open(folder, manifest, vector, maps.graph)?;
-    Ok(VectorFiles { graph, modalities, embedding_fusion })
+    Ok(VectorFiles { graph, modalities, embedding_fusion, item_weights })
 }
 
 pub(crate) fn invalid_manifest(folder: &Path, reason: impl Into<String>) -> SearchError {

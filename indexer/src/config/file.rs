@@ -87,6 +87,23 @@ struct EncodeSection {
 struct EmbeddingFusionSection {
     #[serde(default)]
     kind: EmbeddingFusionKind,
+    model: Option<PathBuf>,
+}
+
+impl EmbeddingFusionSection {
+    /// The trained model's file; there when the kind is `learned` and at no other time.
+    fn model(self, folder: &Path) -> Result<Option<PathBuf>, IndexError> {
+        match (self.kind, self.model) {
+            (EmbeddingFusionKind::Learned, Some(path)) => Ok(Some(folder.join(path))),
+            (EmbeddingFusionKind::Learned, None) => {
+                Err(value("embedding_fusion.model", "missing; `learned` needs a file that `indexer learn` has written"))
+            }
+            (EmbeddingFusionKind::WeightedBlocks | EmbeddingFusionKind::WeightedMean, None) => Ok(None),
+            (EmbeddingFusionKind::WeightedBlocks | EmbeddingFusionKind::WeightedMean, Some(_)) => {
+                Err(value("embedding_fusion.model", "only `embedding_fusion.kind = \"learned\"` takes a model"))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -168,6 +185,7 @@ impl ConfigFile {
             encoders: encoders(&self.encoders, folder)?,
             encode: encode(&self.encode)?,
             embedding_fusion: self.embedding_fusion.kind,
+            embedding_fusion_model: self.embedding_fusion.model(folder)?,
             graph: graph(&self.vector)?,
             rank_fusion: rank_fusion(&self.rank_fusion)?,
             gates: self.gates.resolve()?,

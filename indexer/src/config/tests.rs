@@ -110,3 +110,17 @@ fn what_does_not_fit_is_named() {
         assert!(message.contains(expected), "`{message}` does not name `{expected}`");
     }
 }
+
+#[test]
+fn learned_embedding_fusion_has_a_model_and_the_others_have_none() -> Result<(), String> {
+    let section = |lines: &str| format!("{SMALLEST}[embedding_fusion]\n{lines}\n");
+    let config = parse(&section("kind = 'learned'\nmodel = 'fusion.safetensors'"))?;
+    assert_eq!(config.embedding_fusion, EmbeddingFusionKind::Learned);
+    assert_eq!(config.embedding_fusion_model.as_deref(), Some(Path::new("/shop/fusion.safetensors")));
+    assert_eq!(parse(SMALLEST)?.embedding_fusion_model, None);
+    for (lines, word) in [("kind = 'learned'", "missing"), ("model = 'fusion.safetensors'", "only")] {
+        let refused = parse(&section(lines));
+        assert!(refused.is_err_and(|reason| reason.contains("`embedding_fusion.model`") && reason.contains(word)));
+    }
+    Ok(())
+}

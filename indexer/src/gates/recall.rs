@@ -37,8 +37,7 @@ pub(super) fn ann_recall(
         .map(|one| ModalityColumn { modality: one.modality, dimension: one.encoder.dimension })
         .collect();
     let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
-    let fusion = EmbeddingFusion::new(vector.embedding_fusion, &manifest.modalities)
-        .map_err(|reason| IndexError::Inconsistent { reason })?;
+    let fusion = EmbeddingFusion::open(folder, vector, &manifest.modalities)?;
     let graph = Graph::open(folder, manifest, vector, MapOptions::default())?;
     let rows = Row::try_from(modalities.row_count()).map_err(|_| IndexError::Inconsistent {
         reason: format!("{} rows do not fit row numbers", modalities.row_count()),

@@ -1,4 +1,4 @@
-//! The formula's invariants over generated embeddings.
+//! The weighted formulas' invariants over generated embeddings.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;

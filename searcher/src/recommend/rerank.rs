@@ -57,8 +57,8 @@ impl Searcher {
             return Ok(None);
         }
         let Some(files) = &self.vector else { return Ok(None) };
-        let embeddings =
-            QueryEmbeddings { embeddings: part.profile.embeddings.clone(), weights: self.modality_weights(query)? };
+        let weights = self.modality_weights(query)?;
+        let embeddings = files.embedding_fusion.query_embeddings(&part.profile.embeddings, weights);
         Ok(Some(Reranking { files, embeddings, weight: part.weight }))
     }
 }
@@ -110,7 +110,7 @@ impl Reranking<'_> {
     }
 
     fn scorer(&self) -> VectorScorer<'_> {
-        VectorScorer { modalities: &self.files.modalities, query: &self.embeddings }
+        self.files.scorer(&self.embeddings)
     }
 }
 

@@ -16,7 +16,7 @@ pub use dot::dot;
 pub use graph::Graph;
 pub use graph_writer::GraphWriter;
 pub use retrieve::{EXACT_SCAN_ROWS, EXACT_SCAN_SHARE, GRAPH_OVERSAMPLING, MIN_GRAPH_ROWS, retrieve};
-pub use scorer::{ModalityExplanation, QueryEmbeddings, VectorScorer};
+pub use scorer::{LearnedItems, ModalityExplanation, QueryEmbeddings, VectorScorer};
 
 /// File name of the graph in a snapshot.
 pub const GRAPH_FILE: &str = "vector/fused.usearch";

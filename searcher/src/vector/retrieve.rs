@@ -40,7 +40,10 @@ pub fn retrieve(
     if kept <= EXACT_SCAN_ROWS || (kept as f64) < row_count as f64 * EXACT_SCAN_SHARE {
         return scorer.scan(rows, depth);
     }
-    let query = fusion.query_vector(&scorer.query.embeddings, &scorer.query.weights);
+    let query = match &scorer.query.vector {
+        Some(vector) => vector.clone(),
+        None => fusion.query_vector(&scorer.query.embeddings, &scorer.query.weights),
+    };
     if query.iter().all(|value| *value == 0.0) {
         // No modality of the query is in item vectors: nothing to walk towards.
         return scorer.scan(rows, depth);

@@ -6,10 +6,12 @@ use std::ops::Range;
 use half::f16;
 use rayon::prelude::*;
 use schemas::Row;
+use schemas::item_weights::ItemWeightsReader;
 use schemas::modalities::{ModalitiesReader, ModalityColumn};
 
 use super::dot::dot;
 use crate::candidate::{Candidate, TopRows};
+use crate::embedding_fusion::LearnedEmbeddingFusion;
 use crate::error::SearchError;
 use crate::row_set::RowSet;
 
@@ -23,6 +25,9 @@ pub struct QueryEmbeddings {
     pub embeddings: Vec<Option<Vec<f32>>>,
     /// Weight per modality; need not sum to 1. A modality that does not have a positive weight takes no part.
     pub weights: Vec<f32>,
+    /// The query vector of learned embedding fusion, whose `embeddings` are this vector seen from each modality; `None` for
+    /// the weighted formulas.
+    pub vector: Option<Vec<f32>>,
 }
 
 /// Computes exact vector scores.
@@ -32,6 +37,17 @@ pub struct VectorScorer<'a> {
     pub modalities: &'a ModalitiesReader,
     /// The query's side.
     pub query: &'a QueryEmbeddings,
+    /// The items' side of learned embedding fusion; `None` for the weighted formulas.
+    pub learned: Option<LearnedItems<'a>>,
+}
+
+/// The items' side of learned embedding fusion: the score is then Σ weight · (embedding · the query's side).
+#[derive(Clone, Copy, Debug)]
+pub struct LearnedItems<'a> {
+    /// The formula.
+    pub fusion: &'a LearnedEmbeddingFusion,
+    /// What each modality weighs in each item's vector.
+    pub weights: &'a ItemWeightsReader,
 }
 
 /// One modality's part of a vector score.
@@ -39,11 +55,13 @@ pub struct VectorScorer<'a> {
 pub struct ModalityExplanation {
     /// Modality.
     pub modality: schemas::Modality,
-    /// Cosine of query and item; `None` where either side lacks it.
+    /// Cosine of query and item; `None` where either side lacks it. With learned embedding fusion that of the query vector
+    /// and the projected embedding.
     pub cosine: Option<f32>,
-    /// The weight asked for.
+    /// The weight asked for. With learned embedding fusion the length of the modality's share of the item vector.
     pub weight: f32,
-    /// The modality's part of the score: weight · cosine over the weights of the cosines that exist.
+    /// The modality's part of the score: weight · cosine, for the weighted formulas over the weights of the cosines that
+    /// exist.
     pub score: f32,
 }
 
@@ -58,6 +76,14 @@ impl WeightedMean {
     fn add(&mut self, weight: f32, cosine: f32) {
         self.sum += weight * cosine;
         self.weights += weight;
+    }
+
+    /// A modality's share of an item vector of unit length times its inner product with the query: no mean is left to take.
+    fn add_share(&mut self, share: f32, product: f32) {
+        if share > 0.0 {
+            self.sum += share * product;
+            self.weights = 1.0;
+        }
     }
 
     fn value(self) -> Option<f32> {
@@ -76,11 +102,12 @@ impl<'a> VectorScorer<'a> {
     /// # Errors
     /// When the row's embeddings cannot be read, or the query's have another length.
     pub fn score(&self, row: Row) -> Result<Option<f32>, SearchError> {
+        let shares = self.shares(row)?;
         let mut mean = WeightedMean::default();
         for side in self.sides() {
             let side = side?;
             if let Some(stored) = self.modalities.embedding(side.column, row)? {
-                mean.add(side.weight, cosine(stored, side.query));
+                side.add_to(&mut mean, shares, stored);
             }
         }
         Ok(mean.value())
@@ -91,6 +118,9 @@ impl<'a> VectorScorer<'a> {
     /// # Errors
     /// As [`VectorScorer::score`].
     pub fn explain(&self, row: Row) -> Result<Vec<ModalityExplanation>, SearchError> {
+        if let Some(learned) = self.learned {
+            return self.explain_learned(learned, row);
+        }
         let mut parts = Vec::with_capacity(self.modalities.columns().len());
         let mut weights = 0.0;
         for (number, column) in self.modalities.columns().iter().enumerate() {
@@ -106,6 +136,27 @@ impl<'a> VectorScorer<'a> {
             part.score = part.cosine.map_or(0.0, |cosine| part.weight * cosine / weights);
         }
         Ok(parts)
+    }
+
+    fn explain_learned(&self, learned: LearnedItems<'_>, row: Row) -> Result<Vec<ModalityExplanation>, SearchError> {
+        let shares = learned.weights.row(row)?;
+        let mut parts = Vec::with_capacity(shares.len());
+        for ((number, column), share) in self.modalities.columns().iter().enumerate().zip(shares) {
+            let mut part = ModalityExplanation { modality: column.modality, cosine: None, weight: 0.0, score: 0.0 };
+            if let Some((query, stored)) = self.embedding(number)?.zip(self.modalities.embedding(number, row)?) {
+                let product = dot(stored, query);
+                let length = learned.fusion.projected_length(number, stored);
+                part.cosine = Some(if length > 0.0 { (product / length).clamp(-1.0, 1.0) } else { 0.0 });
+                (part.weight, part.score) = (share * length, share * product);
+            }
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
+    /// What each modality weighs in the row's item vector; `None` for the weighted formulas.
+    fn shares(&self, row: Row) -> Result<Option<&'a [f32]>, SearchError> {
+        Ok(self.learned.map(|learned| learned.weights.row(row)).transpose()?)
     }
 
     /// The best `depth` rows of `rows` (of all rows where `None`) by exact score. In parallel on rayon's threads where
@@ -140,23 +191,25 @@ impl<'a> VectorScorer<'a> {
         let slices = slices.collect::<Result<Vec<_>, SearchError>>()?;
         let mut top = TopRows::new(depth);
         let Some(first_row) = slices.first().map(|(_, slice)| slice.first_row) else { return Ok(top) };
-        let mut offer = |row: Row| {
+        let mut offer = |row: Row| -> Result<(), SearchError> {
+            let shares = self.shares(row)?;
             let place = (row - first_row) as usize;
             let mut mean = WeightedMean::default();
             for (side, slice) in &slices {
                 if let Some(stored) = slice.embedding(place) {
-                    mean.add(side.weight, cosine(stored, side.query));
+                    side.add_to(&mut mean, shares, stored);
                 }
             }
             if let Some(score) = mean.value() {
                 top.offer(row, score);
             }
+            Ok(())
         };
         // Places of a batch, added to its first row, are row numbers and so fit `Row`.
         let range = first_row + places.start as Row..first_row + places.end as Row;
         match rows {
-            None => range.for_each(&mut offer),
-            Some(rows) => rows.iter_range(range).for_each(&mut offer),
+            None => range.into_iter().try_for_each(&mut offer)?,
+            Some(rows) => rows.iter_range(range).try_for_each(&mut offer)?,
         }
         Ok(top)
     }
@@ -194,4 +247,14 @@ struct QuerySide<'a> {
     column: usize,
     weight: f32,
     query: &'a [f32],
+}
+
+impl QuerySide<'_> {
+    /// Adds the modality of an item that has it to its score.
+    fn add_to(&self, mean: &mut WeightedMean, shares: Option<&[f32]>, stored: &[f16]) {
+        match shares {
+            None => mean.add(self.weight, cosine(stored, self.query)),
+            Some(shares) => mean.add_share(shares[self.column], dot(stored, self.query)),
+        }
+    }
 }

@@ -99,7 +99,7 @@ impl Fixture {
             .map(|number| {
                 let centre = &centres[number % 50];
                 let mut embedding = || Some(seeded.direction(centre, 0.3));
-                QueryEmbeddings { embeddings: vec![embedding(), embedding()], weights: WEIGHTS.to_vec() }
+                QueryEmbeddings { embeddings: vec![embedding(), embedding()], weights: WEIGHTS.to_vec(), vector: None }
             })
             .collect();
         let modalities = ModalitiesReader::open(MappedFile::open(&path).unwrap(), &columns).unwrap();
@@ -120,7 +120,7 @@ impl Fixture {
     }
 
     pub(super) fn scorer<'a>(&'a self, query: &'a QueryEmbeddings) -> VectorScorer<'a> {
-        VectorScorer { modalities: &self.modalities, query }
+        VectorScorer { modalities: &self.modalities, query, learned: None }
     }
 }
 
@@ -189,7 +189,7 @@ fn many_rows_are_found_by_the_graph_and_scored_exactly() {
     let graph = fixture.graph();
     let one_sided = |query: &QueryEmbeddings| QueryEmbeddings {
         embeddings: vec![None, query.embeddings[1].clone()],
-        weights: query.weights.clone(),
+        ..query.clone()
     };
     for adapt in [QueryEmbeddings::clone, one_sided] {
         let mut found = 0;
