@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use encoders::{CheckpointSource, DeviceChoice, ImageLimits};
 use schemas::catalog::{CatalogConfig, CatalogField, CatalogFormat};
 use schemas::manifest::{
-    AnalyzerKind, EmbeddingFusionKind, KeywordFieldManifest, KeywordManifest, RankFusionManifest, RankFusionMethod,
+    AnalysisVersion, AnalyzerKind, EmbeddingFusionKind, KeywordFieldManifest, KeywordManifest, RankFusionManifest, RankFusionMethod,
 };
 use schemas::ranking::Matching;
 use schemas::{Dtype, FieldSpec, FieldType, Modality};

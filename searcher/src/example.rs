@@ -8,7 +8,7 @@ use half::f16;
 use schemas::durable::checksum_file;
 use schemas::items::{ITEMS_FILE, ItemsWriter, StoredItem};
 use schemas::manifest::{
-    AnalyzerKind, EmbeddingFusionKind, FORMAT_VERSION, KeywordFieldManifest, KeywordManifest, MANIFEST_FILE, Manifest,
+    AnalysisVersion, AnalyzerKind, EmbeddingFusionKind, FORMAT_VERSION, KeywordFieldManifest, KeywordManifest, MANIFEST_FILE, Manifest,
     ModalityManifest, RankFusionManifest, VectorManifest,
 };
 use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
@@ -226,6 +226,7 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
             k1: DEFAULT_K1,
             matching: DEFAULT_MATCHING,
             proximity: DEFAULT_PROXIMITY,
+            analysis: AnalysisVersion::default(),
             fields: searched.to_vec(),
         },
         vector: Some(VectorManifest {

@@ -259,7 +259,7 @@ fn catalog(
         return Err(value("keyword.proximity", "must be between 0 and 10"));
     }
     let matching = keyword.matching.unwrap_or(keyword::DEFAULT_MATCHING);
-    Ok((config, KeywordManifest { k1, matching, proximity, fields: searched }))
+    Ok((config, KeywordManifest { k1, matching, proximity, analysis: AnalysisVersion::default(), fields: searched }))
 }
 
 /// A column that may be switched off with an empty name.

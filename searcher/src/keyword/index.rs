@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemas::Row;
-use schemas::manifest::{AnalyzerKind, KeywordManifest};
+use schemas::manifest::KeywordManifest;
 use schemas::map::MapOptions;
 use tantivy::error::DataCorruption;
 use tantivy::fieldnorm::FieldNormReader;
@@ -19,6 +19,7 @@ use super::guard;
 use super::layout::{self, ID_FIELD, ROW_FIELD, Statistics};
 use super::query::{self, KeywordQuery, MAX_QUERY_TERMS, QueryTerm, Word};
 use super::tokenizer;
+use crate::analysis::Analyzer;
 use crate::error::SearchError;
 
 /// An opened keyword index. `Send + Sync`.
@@ -28,7 +29,7 @@ pub struct KeywordIndex {
     settings: KeywordManifest,
     row_count: u64,
     /// Distinct analyzers of the fields.
-    analyzers: Vec<AnalyzerKind>,
+    analyzers: Vec<Analyzer>,
     /// Searched fields in the manifest's order; none where the index has no row.
     pub(super) fields: Vec<SearchedField>,
     ids: Option<(Field, Arc<InvertedIndexReader>)>,
@@ -84,15 +85,17 @@ impl KeywordIndex {
         let mut analyzers = Vec::new();
         let mut named = Vec::with_capacity(manifest.fields.len());
         for searched in &manifest.fields {
-            let field = layout::text_field(&schema, &searched.name, tokenizer::name(searched.analyzer))?;
+            let field = layout::text_field(&schema, &searched.name, &tokenizer::name(searched.analyzer, manifest))?;
             let statistics = statistics
                 .get(&layout::text_field_name(&searched.name))
                 .ok_or_else(|| damaged(&format!("has no statistics of field `{}`", searched.name)))?;
-            let analyzer = analyzers.iter().position(|kind| *kind == searched.analyzer).unwrap_or_else(|| {
-                analyzers.push(searched.analyzer);
+            let analyzer = Analyzer::of_version(searched.analyzer, manifest.analysis);
+            let analyzer = analyzers.iter().position(|known| *known == analyzer).unwrap_or_else(|| {
+                analyzers.push(analyzer);
                 analyzers.len() - 1
             });
-            named.push((searched.name.clone(), field, analyzer, statistics.average_length()));
+            let lengths = layout::length_field(&schema, &searched.name, manifest.analysis)?;
+            named.push((searched.name.clone(), field, lengths, analyzer, statistics.average_length()));
         }
         let id = schema.get_field(ID_FIELD)?;
 
@@ -113,8 +116,8 @@ impl KeywordIndex {
         let reader = SegmentReader::open(segment)?;
         check_rows(&reader)?;
         let mut fields = Vec::with_capacity(named.len());
-        for (name, field, analyzer, average_length) in named {
-            let norms = reader.get_fieldnorms_reader(field)?;
+        for (name, field, lengths, analyzer, average_length) in named {
+            let norms = reader.get_fieldnorms_reader(lengths)?;
             if norms.num_docs() != reader.max_doc() {
                 return Err(TantivyError::SchemaError(format!("field `{name}` has {} norms", norms.num_docs())));
             }

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use schemas::manifest::AnalyzerKind;
 use tantivy::postings::TermInfo;
 
 use crate::analysis::Analyzer;
@@ -51,11 +50,11 @@ pub(super) struct Word {
 
 /// The distinct words of weighted texts in order of first appearance, with their summed weights; parts that weigh
 /// nothing or are not numbers are left out.
-pub(super) fn words(texts: &[(&str, f32)], kinds: &[AnalyzerKind]) -> Vec<(Word, f32)> {
+pub(super) fn words(texts: &[(&str, f32)], analyzers: &[Analyzer]) -> Vec<(Word, f32)> {
     let mut distinct: Vec<(Word, f32)> = Vec::new();
     let mut numbers: HashMap<Word, usize> = HashMap::new();
     for (text, weight) in texts.iter().filter(|(_, weight)| weight.is_finite() && *weight != 0.0) {
-        for word in words_of(text, kinds) {
+        for word in words_of(text, analyzers) {
             match numbers.entry(word) {
                 Entry::Occupied(known) => distinct[*known.get()].1 += weight,
                 Entry::Vacant(new) => {
@@ -70,18 +69,18 @@ pub(super) fn words(texts: &[(&str, f32)], kinds: &[AnalyzerKind]) -> Vec<(Word,
 }
 
 /// The words of one text: terms of different analyzers over the same bytes of it are one word.
-fn words_of(text: &str, kinds: &[AnalyzerKind]) -> Vec<Word> {
+fn words_of(text: &str, analyzers: &[Analyzer]) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut places: HashMap<(usize, usize, usize), usize> = HashMap::new();
-    for (number, kind) in kinds.iter().enumerate() {
+    for (number, analyzer) in analyzers.iter().enumerate() {
         let mut last = (0, 0);
         let mut nth = 0;
-        for term in Analyzer::new(*kind).query_terms(text) {
+        for term in analyzer.query_terms(text) {
             // One character can fold to several words (`½`), which then stand over the same bytes.
             nth = if last == (term.start, term.end) { nth + 1 } else { 0 };
             last = (term.start, term.end);
             let place = *places.entry((term.start, term.end, nth)).or_insert_with(|| {
-                words.push(Word { forms: vec![None; kinds.len()] });
+                words.push(Word { forms: vec![None; analyzers.len()] });
                 words.len() - 1
             });
             words[place].forms[number] = Some(term.text);
@@ -92,6 +91,8 @@ fn words_of(text: &str, kinds: &[AnalyzerKind]) -> Vec<Word> {
 
 #[cfg(test)]
 mod tests {
+    use schemas::manifest::AnalyzerKind;
+
     use super::*;
 
     fn forms(words: &[(Word, f32)]) -> Vec<(Vec<Option<&str>>, f32)> {
@@ -101,18 +102,18 @@ mod tests {
     #[test]
     fn repeated_words_add_up() {
         let found =
-            words(&[("red shoes red", 1.0), ("Red", 0.5), ("blue", 0.0), ("x", f32::NAN)], &[AnalyzerKind::English]);
+            words(&[("red shoes red", 1.0), ("Red", 0.5), ("blue", 0.0), ("x", f32::NAN)], &[Analyzer::new(AnalyzerKind::English)]);
         assert_eq!(forms(&found), [(vec![Some("red")], 2.5), (vec![Some("shoe")], 1.0)]);
     }
 
     #[test]
     fn opposite_weights_cancel() {
-        assert!(words(&[("red", 1.0), ("red", -1.0)], &[AnalyzerKind::Simple]).is_empty());
+        assert!(words(&[("red", 1.0), ("red", -1.0)], &[Analyzer::new(AnalyzerKind::Simple)]).is_empty());
     }
 
     #[test]
     fn analyzers_share_words_by_place() {
-        let found = words(&[("red shoes 蓝牙耳机", 1.0)], &[AnalyzerKind::English, AnalyzerKind::Simple]);
+        let found = words(&[("red shoes 蓝牙耳机", 1.0)], &[AnalyzerKind::English, AnalyzerKind::Simple].map(Analyzer::new));
         assert_eq!(
             forms(&found),
             [

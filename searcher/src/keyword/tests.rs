@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use schemas::items::StoredItem;
-use schemas::manifest::{AnalyzerKind, KeywordFieldManifest, KeywordManifest};
+use schemas::manifest::{AnalysisVersion, AnalyzerKind, KeywordFieldManifest, KeywordManifest};
 use schemas::{FieldSpec, FieldType, FieldValue, Row};
 use tempfile::TempDir;
 
@@ -21,6 +21,7 @@ fn manifest() -> KeywordManifest {
         k1: 1.2,
         matching: DEFAULT_MATCHING,
         proximity: 0.0,
+        analysis: AnalysisVersion::V2,
         fields: vec![
             field("title", AnalyzerKind::English, 2.0),
             field("description", AnalyzerKind::English, 1.0),
@@ -343,4 +344,20 @@ fn a_flipped_bit_is_never_a_panic() {
     }
     assert!(use_it().is_ok());
     assert!(errors * 2 > changes, "{errors} errors for {changes} changes");
+}
+
+#[test]
+fn an_index_of_the_first_analysis_is_queried_by_its_rules() {
+    let first = KeywordManifest { analysis: AnalysisVersion::V1, ..manifest() };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyword");
+    let mut writer = KeywordWriter::create(&path, &first, &declared()).unwrap();
+    writer.write(&item("a", "Screen 15.6\" USB-C", "", &[])).unwrap();
+    writer.finish().unwrap();
+    let index = KeywordIndex::open(&path, &first).unwrap();
+    for (query, found) in [("15.6 usb", true), ("6", true), ("6inch", false), ("usbc", false)] {
+        assert_eq!(search(&index, query).len(), usize::from(found), "{query}");
+    }
+    // The schema names the version, so that a manifest that says another is found out.
+    assert!(KeywordIndex::open(&path, &manifest()).is_err());
 }

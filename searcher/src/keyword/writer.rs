@@ -33,10 +33,18 @@ pub struct KeywordWriter {
     writer: IndexWriter,
     id: Field,
     row: Field,
-    text: Vec<(Field, Source)>,
+    text: Vec<SearchedField>,
     next_row: u64,
     /// Bytes of text since analysis was last waited for.
     waiting_bytes: usize,
+}
+
+/// A field that is written.
+struct SearchedField {
+    text: Field,
+    /// Where its words are counted; the same field in the first version.
+    lengths: Field,
+    source: Source,
 }
 
 /// Where a searched field's text is in a [`StoredItem`].
@@ -77,12 +85,13 @@ impl KeywordWriter {
                         TantivyError::SchemaError(format!("searched field `{name}` is not declared"))
                     })?),
                 };
-            Ok((schema.get_field(&layout::text_field_name(&searched.name))?, source))
+            let text = schema.get_field(&layout::text_field_name(&searched.name))?;
+            Ok(SearchedField { text, lengths: layout::length_field(&schema, &searched.name, manifest.analysis)?, source })
         });
         let text = text.collect::<Result<_, TantivyError>>().map_err(at)?;
         let (id, row) = (schema.get_field(ID_FIELD).map_err(at)?, schema.get_field(ROW_FIELD).map_err(at)?);
         let index = Index::create_in_dir(folder, schema).map_err(at)?;
-        tokenizer::register(&index);
+        tokenizer::register(&index, manifest);
         // One thread, because several would number documents in an order of their own.
         let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_MEMORY_BYTES).map_err(at)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
@@ -95,18 +104,23 @@ impl KeywordWriter {
     /// When writing fails.
     pub fn write(&mut self, item: &StoredItem) -> Result<(), SearchError> {
         let mut document = TantivyDocument::default();
-        let mut add = |field: Field, text: &str| {
-            document.add_text(field, text);
+        document.add_text(self.id, &item.id);
+        self.waiting_bytes += item.id.len();
+        let mut add = |field: &SearchedField, text: &str| {
+            document.add_text(field.text, text);
             self.waiting_bytes += text.len();
+            if field.lengths != field.text {
+                document.add_text(field.lengths, text);
+                self.waiting_bytes += text.len();
+            }
         };
-        add(self.id, &item.id);
-        for (field, source) in &self.text {
-            match source {
-                Source::Title => item.title.iter().for_each(|text| add(*field, text)),
-                Source::Description => item.description.iter().for_each(|text| add(*field, text)),
+        for field in &self.text {
+            match field.source {
+                Source::Title => item.title.iter().for_each(|text| add(field, text)),
+                Source::Description => item.description.iter().for_each(|text| add(field, text)),
                 Source::Declared(number) => {
-                    for text in item.fields.get(*number).and_then(Option::as_ref).map(values).unwrap_or_default() {
-                        add(*field, text);
+                    for text in item.fields.get(number).and_then(Option::as_ref).map(values).unwrap_or_default() {
+                        add(field, text);
                     }
                 }
             }
@@ -182,7 +196,7 @@ impl KeywordWriter {
         let mut statistics: Statistics = self
             .text
             .iter()
-            .map(|(field, _)| (schema.get_field_name(*field).to_owned(), FieldStatistics::default()))
+            .map(|field| (schema.get_field_name(field.text).to_owned(), FieldStatistics::default()))
             .collect();
         for segment in self.writer.index().searchable_segments()? {
             let reader = SegmentReader::open(&segment)?;
@@ -192,12 +206,12 @@ impl KeywordWriter {
             {
                 return Err(TantivyError::InternalError("documents are not numbered by row".to_owned()));
             }
-            for (field, _) in &self.text {
-                let norms = reader.get_fieldnorms_reader(*field)?;
+            for field in &self.text {
+                let norms = reader.get_fieldnorms_reader(field.lengths)?;
                 let documents =
                     (0..reader.max_doc()).filter(|document| norms.fieldnorm_id(*document) > 0).count() as u64;
-                let terms = reader.inverted_index(*field)?.total_num_tokens();
-                statistics.insert(schema.get_field_name(*field).to_owned(), FieldStatistics { documents, terms });
+                let terms = reader.inverted_index(field.lengths)?.total_num_tokens();
+                statistics.insert(schema.get_field_name(field.text).to_owned(), FieldStatistics { documents, terms });
             }
         }
         Ok(statistics)
