@@ -10,6 +10,7 @@ mod formats;
 mod gates;
 mod hostile_catalogs;
 mod hostile_pictures;
+mod languages;
 mod machines;
 mod metrics;
 mod nightly;

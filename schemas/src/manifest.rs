@@ -21,7 +21,7 @@ use crate::snapshot_id::SnapshotId;
 mod analysis;
 mod gates;
 
-pub use analysis::{AnalysisVersion, AnalyzerKind};
+pub use analysis::{AnalysisVersion, AnalyzerKind, KeywordLanguages};
 pub use gates::{GateResult, Overruled};
 
 /// Version of the snapshot format that this code writes.
@@ -96,6 +96,9 @@ pub struct KeywordManifest {
     /// By which rules text became terms; snapshots of earlier versions: by the first ones.
     #[serde(default = "AnalysisVersion::first")]
     pub analysis: AnalysisVersion,
+    /// Analyzers by the language of an item; not there where all items have the fields' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub languages: Option<KeywordLanguages>,
     /// Searched fields: `title`, `description` and the declared fields with `searched`.
     pub fields: Vec<KeywordFieldManifest>,
 }

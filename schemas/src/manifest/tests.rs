@@ -35,6 +35,7 @@ fn manifest() -> Manifest {
             matching: Matching::Any,
             proximity: 0.0,
             analysis: AnalysisVersion::V2,
+            languages: None,
             fields: vec![keyword_field],
         },
         vector: Some(VectorManifest {

@@ -59,7 +59,8 @@ pub(super) fn lone_letter(chars: &[FoldedChar], tokens: &[Token], first: usize) 
         // Words of English and of its neighbours.
         (!matches!(only, 'a' | 'e' | 'i' | 'o' | 's' | 'y')).then_some(only)
     };
-    let is_word = |token: &Token| token.joint().is_some_and(|joint| !joint.has_digits && joint.text.chars().nth(1).is_some());
+    let is_word =
+        |token: &Token| token.joint().is_some_and(|joint| !joint.has_digits && joint.text.chars().nth(1).is_some());
     let pair = (letter(before).is_some() && is_word(after)) || (is_word(before) && letter(after).is_some());
     if pair { join(&tokens[first..first + 2], first + 2).map(|(joined, _)| joined) } else { None }
 }

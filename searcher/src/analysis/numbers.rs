@@ -49,9 +49,8 @@ pub(super) fn number(chars: &[FoldedChar], at: usize, place: Place) -> Number {
     let separated = || separated(chars, at, whole);
     match place {
         Place::Start => fraction(chars, at).or_else(|| mixed(chars, at, whole)).or_else(separated),
-        Place::AfterLetters => {
-            separated().filter(|found| !found.list && !letter_at(chars, found.end) && !text(chars, at, found.end).contains(','))
-        }
+        Place::AfterLetters => separated()
+            .filter(|found| !found.list && !letter_at(chars, found.end) && !text(chars, at, found.end).contains(',')),
     }
     .unwrap_or_else(plain)
 }
@@ -98,7 +97,9 @@ fn separated(chars: &[FoldedChar], at: usize, whole: usize) -> Option<Number> {
         [] if last.len() <= 2 || before[0] == "0" => number(decimal(&before[0], last), true),
         [] => None,
         [first, rest @ ..] if rest.iter().any(|other| other != first) => None,
-        [first, ..] if first == point => thousands_fit(&groups).then(|| groups.concat()).and_then(|text| number(text, false)),
+        [first, ..] if first == point => {
+            thousands_fit(&groups).then(|| groups.concat()).and_then(|text| number(text, false))
+        }
         [..] if thousands_fit(before) => number(decimal(&before.concat(), last), false),
         [..] => None,
     }
@@ -141,7 +142,10 @@ fn mixed(chars: &[FoldedChar], at: usize, whole: usize) -> Option<Number> {
         Some(next) if next.value == ' ' || next.value == '-' => whole + 1,
         Some(_) | None => return None,
     };
-    if whole - at > 3 || !chars.get(start)?.value.is_ascii_digit() || (start > whole && chars[whole].value == '-' && at > 0 && chars[at - 1].value == '-') {
+    if whole - at > 3
+        || !chars.get(start)?.value.is_ascii_digit()
+        || (start > whole && chars[whole].value == '-' && at > 0 && chars[at - 1].value == '-')
+    {
         return None;
     }
     // The fraction is looked at as if it stood alone: the hyphen before it belongs to the number.

@@ -3,14 +3,13 @@
 use super::*;
 
 /// Whether an item has a word of a query in one of its spellings.
-fn has(item: &[Term], word: &QueryWord) -> bool {
-    let at = |text: &str| -> Vec<usize> {
-        item.iter().filter(|term| term.text == text).map(|term| term.position).collect()
-    };
+pub(super) fn has(item: &[Term], word: &QueryWord) -> bool {
+    let at =
+        |text: &str| -> Vec<usize> { item.iter().filter(|term| term.text == text).map(|term| term.position).collect() };
     let spelling = |spelling: &Spelling| {
-        at(&spelling.terms[0]).into_iter().any(|first| {
-            (first..).zip(&spelling.terms).all(|(position, term)| at(term).contains(&position))
-        })
+        at(&spelling.terms[0])
+            .into_iter()
+            .any(|first| (first..).zip(&spelling.terms).all(|(position, term)| at(term).contains(&position)))
     };
     !at(&word.term).is_empty() || word.alternatives.iter().any(spelling)
 }
@@ -40,7 +39,18 @@ const SAME: &[&[&str]] = &[
     &["½ inch", "1/2 inch", "0.5 inch", "1/2\"", "½\"", ".5 in", "0,5 inch", "1/2-inch", "0.50\""],
     &["1½\"", "1.5 inch", "1 1/2 inch", "1-1/2\"", "1,5 inches"],
     &["12,345.67", "12345.67", "12.345,67", "12,345.670"],
-    &["15.6\"", "15.6 inch", "15.6 in", "15.6-inch", "15.6inches", "15,6 Zoll", "15.6英寸", "15.6 英寸", "15.6''", "15.6″"],
+    &[
+        "15.6\"",
+        "15.6 inch",
+        "15.6 in",
+        "15.6-inch",
+        "15.6inches",
+        "15,6 Zoll",
+        "15.6英寸",
+        "15.6 英寸",
+        "15.6''",
+        "15.6″",
+    ],
     &["500GB", "500 GB", "500-GB", "500 gigabytes"],
     &["2,5 l", "2.5L", "2.5 litres", "2.5升", "2.50 l"],
     &["3.5mm", "3.5 mm", "3,5 mm", "3.5毫米", "3.5-mm"],

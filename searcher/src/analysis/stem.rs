@@ -21,6 +21,17 @@ impl Stems {
         let algorithm = match kind {
             AnalyzerKind::Simple | AnalyzerKind::Chinese => None,
             AnalyzerKind::English => Some(Algorithm::English),
+            AnalyzerKind::German => Some(Algorithm::German),
+            AnalyzerKind::French => Some(Algorithm::French),
+            AnalyzerKind::Spanish => Some(Algorithm::Spanish),
+            AnalyzerKind::Italian => Some(Algorithm::Italian),
+            AnalyzerKind::Portuguese => Some(Algorithm::Portuguese),
+            AnalyzerKind::Dutch => Some(Algorithm::Dutch),
+            AnalyzerKind::Swedish => Some(Algorithm::Swedish),
+            AnalyzerKind::Danish => Some(Algorithm::Danish),
+            AnalyzerKind::Norwegian => Some(Algorithm::Norwegian),
+            AnalyzerKind::Finnish => Some(Algorithm::Finnish),
+            AnalyzerKind::Russian => Some(Algorithm::Russian),
         };
         Stems { english: kind == AnalyzerKind::English, stemmer: algorithm.map(Stemmer::create) }
     }

@@ -85,7 +85,7 @@ fn nothing_comes_of_nothing() {
 proptest! {
     #[test]
     fn any_text_gives_terms_inside_it(text in "\\PC*|[a-z'’ é马克杯蓝牙耳机イ이\u{301}\u{200d}]{0,24}") {
-        for kind in [AnalyzerKind::Simple, AnalyzerKind::English, AnalyzerKind::Chinese] {
+        for kind in AnalyzerKind::ALL {
             let analyzer = Analyzer::new(kind);
             for terms in [analyzer.terms(&text), analyzer.query_terms(&text)] {
                 for term in &terms {
@@ -105,6 +105,98 @@ proptest! {
         let item = texts(AnalyzerKind::Chinese, &format!("{before}{query}{after}"));
         for term in analyzer.query_terms(&query) {
             prop_assert!(item.contains(&term.text), "{} not in {item:?}", term.text);
+        }
+    }
+}
+
+#[test]
+fn every_part_of_a_mixed_text_finds_it() {
+    let item = "蓝色T恤 iPhone13 保护壳 小米14Pro 500毫升 L码";
+    let parts = [
+        "T恤",
+        "t恤",
+        "蓝色",
+        "iphone 13",
+        "iPhone13",
+        "iphone",
+        "13",
+        "保护壳",
+        "小米",
+        "14pro",
+        "14 Pro",
+        "500ml",
+        "L码",
+        "l 码",
+    ];
+    for kind in [AnalyzerKind::English, AnalyzerKind::Chinese] {
+        let analyzer = Analyzer::new(kind);
+        let indexed = analyzer.terms(item);
+        for part in parts {
+            for word in analyzer.query_words(part) {
+                assert!(spelling_tests::has(&indexed, &word), "{kind:?}: {word:?} of {part}");
+            }
+        }
+        let words = analyzer.query_words("手机壳");
+        assert!(!words.iter().all(|word| spelling_tests::has(&indexed, word)));
+    }
+}
+
+#[test]
+fn stems_are_of_the_written_word_and_folded() {
+    let cases = [
+        (AnalyzerKind::German, "Häuser Haus", ["haus", "haus"]),
+        (AnalyzerKind::French, "chaussures chaussure", ["chaussur", "chaussur"]),
+        (AnalyzerKind::Spanish, "zapatos zapato", ["zapat", "zapat"]),
+        (AnalyzerKind::Italian, "scarpe scarpa", ["scarp", "scarp"]),
+        (AnalyzerKind::Portuguese, "sapatos sapato", ["sapat", "sapat"]),
+        (AnalyzerKind::Dutch, "schoenen schoen", ["schoen", "schoen"]),
+        (AnalyzerKind::Swedish, "skorna skor", ["skorn", "skor"]),
+        (AnalyzerKind::Danish, "skoene skoen", ["skoen", "skoen"]),
+        (AnalyzerKind::Norwegian, "jakkene jakke", ["jakk", "jakk"]),
+        (AnalyzerKind::Finnish, "kengät kenkä", ["keng", "kenk"]),
+        (AnalyzerKind::Russian, "кроссовки кроссовка", ["кроссовк", "кроссовк"]),
+    ];
+    for (kind, text, expected) in cases {
+        assert_eq!(texts(kind, text), expected, "{kind:?}");
+        assert_eq!(texts(kind, text), query_texts(kind, text), "{kind:?}");
+    }
+}
+
+proptest! {
+    /// Latin words and numbers stand apart; between them and Chinese, and inside Chinese, spaces say nothing.
+    #[test]
+    fn white_space_around_chinese_changes_no_query(
+        parts in prop::collection::vec(("[蓝色红恤保护壳手机升级毫米码 ]{1,4}", "T|iPhone13|500|XL|小米14Pro|15.6|dv7-12"), 1..5),
+        spaces in prop::collection::vec(0usize..3, 16),
+    ) {
+        let plain: String = parts.iter().flat_map(|(han, latin)| [han.replace(' ', ""), latin.clone()]).collect();
+        let mut spaced = String::new();
+        let mut spaces = spaces.into_iter().cycle();
+        for (han, latin) in &parts {
+            for part in han.replace(' ', "").chars().map(String::from).chain([latin.clone()]) {
+                spaced.push_str(&part);
+                spaced.push_str(&" ".repeat(spaces.next().unwrap_or(0)));
+            }
+        }
+        // What is left of a part of spaces alone is nothing, and then Latin words would touch.
+        prop_assume!(parts.iter().all(|(han, _)| !han.trim().is_empty()));
+        for kind in [AnalyzerKind::English, AnalyzerKind::Chinese] {
+            let analyzer = Analyzer::new(kind);
+            let words = |text: &str| -> Vec<(String, Vec<Spelling>)> {
+                analyzer.query_words(text).into_iter().map(|word| (word.term, word.alternatives)).collect()
+            };
+            prop_assert_eq!(words(&plain), words(&spaced));
+        }
+    }
+
+    #[test]
+    fn a_query_word_has_the_same_measure_on_both_sides(text in "[0-9.,/½\"' a-z升级毫米寸-]{0,24}") {
+        for kind in [AnalyzerKind::Simple, AnalyzerKind::English, AnalyzerKind::Chinese] {
+            let analyzer = Analyzer::new(kind);
+            let item = texts(kind, &text);
+            for word in analyzer.query_terms(&text) {
+                prop_assert!(item.contains(&word.text), "{} of {text:?} is not in {item:?}", word.text);
+            }
         }
     }
 }

@@ -183,6 +183,12 @@ pub(super) enum Gap {
 
 /// The gap between two tokens that follow each other.
 pub(super) fn gap(chars: &[FoldedChar], before: &Token, after: &Token) -> Gap {
+    // A unit in Han characters separates as they do, with and without spaces behind it.
+    if let TokenKind::Measure { unit, .. } = &before.kind
+        && unit.spelling == UnitSpelling::Han
+    {
+        return Gap::Other;
+    }
     match chars.get(before.end..after.start) {
         Some([]) => Gap::Nothing,
         Some([only]) => match only.value {

@@ -117,7 +117,9 @@ pub(super) fn unit_after(chars: &[FoldedChar], at: usize, quoted: bool) -> Optio
     match next {
         '"' | '\u{201D}' if !quoted => return sign(1),
         // Two primes are what NFKC makes of a double one.
-        '\'' | '\u{2032}' | '\u{2019}' if chars.get(at + 1).is_some_and(|second| second.value == next) => return sign(2),
+        '\'' | '\u{2032}' | '\u{2019}' if chars.get(at + 1).is_some_and(|second| second.value == next) => {
+            return sign(2);
+        }
         _ => {}
     }
     if class(next) == Class::Word {

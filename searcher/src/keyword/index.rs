@@ -39,8 +39,8 @@ pub struct KeywordIndex {
 pub(super) struct SearchedField {
     pub(super) name: String,
     field: Field,
-    /// Number among the index's analyzers.
-    analyzer: usize,
+    /// Numbers among the index's analyzers: its own, and those of items' languages.
+    analyzers: Vec<usize>,
     postings: Arc<InvertedIndexReader>,
     pub(super) norms: FieldNormReader,
     average_length: f32,
@@ -89,13 +89,18 @@ impl KeywordIndex {
             let statistics = statistics
                 .get(&layout::text_field_name(&searched.name))
                 .ok_or_else(|| damaged(&format!("has no statistics of field `{}`", searched.name)))?;
-            let analyzer = Analyzer::of_version(searched.analyzer, manifest.analysis);
-            let analyzer = analyzers.iter().position(|known| *known == analyzer).unwrap_or_else(|| {
-                analyzers.push(analyzer);
-                analyzers.len() - 1
-            });
+            let mut own: Vec<usize> = Vec::new();
+            for analyzer in tokenizer::analyzers(searched.analyzer, manifest) {
+                let number = analyzers.iter().position(|known| *known == analyzer).unwrap_or_else(|| {
+                    analyzers.push(analyzer);
+                    analyzers.len() - 1
+                });
+                if !own.contains(&number) {
+                    own.push(number);
+                }
+            }
             let lengths = layout::length_field(&schema, &searched.name, manifest.analysis)?;
-            named.push((searched.name.clone(), field, lengths, analyzer, statistics.average_length()));
+            named.push((searched.name.clone(), field, lengths, own, statistics.average_length()));
         }
         let id = schema.get_field(ID_FIELD)?;
 
@@ -116,13 +121,13 @@ impl KeywordIndex {
         let reader = SegmentReader::open(segment)?;
         check_rows(&reader)?;
         let mut fields = Vec::with_capacity(named.len());
-        for (name, field, lengths, analyzer, average_length) in named {
+        for (name, field, lengths, analyzers, average_length) in named {
             let norms = reader.get_fieldnorms_reader(lengths)?;
             if norms.num_docs() != reader.max_doc() {
                 return Err(TantivyError::SchemaError(format!("field `{name}` has {} norms", norms.num_docs())));
             }
             let postings = reader.inverted_index(field)?;
-            fields.push(SearchedField { name, field, analyzer, postings, norms, average_length });
+            fields.push(SearchedField { name, field, analyzers, postings, norms, average_length });
         }
         Ok(KeywordIndex {
             folder: folder.to_owned(),
@@ -177,11 +182,17 @@ impl KeywordIndex {
         let mut fields = Vec::new();
         let mut text = None;
         for (number, field) in self.fields.iter().enumerate() {
-            let Some(form) = &word.forms[field.analyzer] else { continue };
-            let term = Term::from_field_text(field.field, form);
-            if let Some(info) = field.postings.get_term_info(&term).map_err(|error| self.error(error))? {
-                text.get_or_insert_with(|| form.clone());
-                fields.push((number, info));
+            let mut forms: Vec<&String> = Vec::new();
+            for form in field.analyzers.iter().filter_map(|analyzer| word.forms[*analyzer].as_ref()) {
+                if forms.contains(&form) {
+                    continue;
+                }
+                forms.push(form);
+                let term = Term::from_field_text(field.field, form);
+                if let Some(info) = field.postings.get_term_info(&term).map_err(|error| self.error(error))? {
+                    text.get_or_insert_with(|| form.clone());
+                    fields.push((number, info));
+                }
             }
         }
         let (Some(text), Some(found)) = (text, fields.iter().map(|(_, info)| info.doc_freq).max()) else {

@@ -101,8 +101,10 @@ mod tests {
 
     #[test]
     fn repeated_words_add_up() {
-        let found =
-            words(&[("red shoes red", 1.0), ("Red", 0.5), ("blue", 0.0), ("x", f32::NAN)], &[Analyzer::new(AnalyzerKind::English)]);
+        let found = words(
+            &[("red shoes red", 1.0), ("Red", 0.5), ("blue", 0.0), ("x", f32::NAN)],
+            &[Analyzer::new(AnalyzerKind::English)],
+        );
         assert_eq!(forms(&found), [(vec![Some("red")], 2.5), (vec![Some("shoe")], 1.0)]);
     }
 
@@ -113,7 +115,8 @@ mod tests {
 
     #[test]
     fn analyzers_share_words_by_place() {
-        let found = words(&[("red shoes 蓝牙耳机", 1.0)], &[AnalyzerKind::English, AnalyzerKind::Simple].map(Analyzer::new));
+        let found =
+            words(&[("red shoes 蓝牙耳机", 1.0)], &[AnalyzerKind::English, AnalyzerKind::Simple].map(Analyzer::new));
         assert_eq!(
             forms(&found),
             [

@@ -2,6 +2,9 @@
 //! Invariant: tantivy indexes exactly the terms that [`Analyzer::terms`] gives, with the analyzer of the item's language,
 //! and counts [`Analyzer::length`] words.
 //!
+//! Where items have languages, the writer puts one private-use character before a text, which names the analyzer and is no
+//! part of the text: tantivy's thread analyses, so it has to be told there.
+//!
 //! tantivy's field norms count every indexed term, so an item would get longer by each spelling of its model number. From
 //! the second version of the analysis on, lengths are those of a field of their own, which has one term, `w`, once for
 //! each word: a posting and a byte for each item.
@@ -18,8 +21,40 @@ const LENGTH_TERM: &str = "w";
 pub(super) fn name(kind: AnalyzerKind, manifest: &KeywordManifest) -> String {
     match manifest.analysis {
         AnalysisVersion::V1 => format!("catalens_{}", kind.name()),
-        AnalysisVersion::V2 => format!("catalens_{}_2", kind.name()),
+        AnalysisVersion::V2 => {
+            let languages = manifest.languages.iter().flat_map(|languages| &languages.analyzers);
+            let languages: String = languages.map(|(code, kind)| format!("_{code}={}", kind.name())).collect();
+            format!("catalens_{}_2{languages}", kind.name())
+        }
     }
+}
+
+/// The analyzers of a field: its own, then those of the languages in their order; some may be equal.
+pub(super) fn analyzers(kind: AnalyzerKind, manifest: &KeywordManifest) -> Vec<Analyzer> {
+    let languages = manifest.languages.iter().flat_map(|languages| languages.analyzers.values().copied());
+    std::iter::once(kind).chain(languages).map(|kind| Analyzer::of_version(kind, manifest.analysis)).collect()
+}
+
+/// The character before a text that is to be analysed by a field's analyzer of that number.
+pub(super) fn mark(analyzer: usize) -> char {
+    u32::try_from(analyzer)
+        .ok()
+        .and_then(|number| char::from_u32(FIRST_MARK + number))
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// Supplementary private-use area A.
+const FIRST_MARK: u32 = 0xF_0000;
+
+/// The analyzer of a text and the text without its mark.
+fn choose<'a>(analyzers: &[Analyzer], text: &'a str) -> (Analyzer, &'a str) {
+    if let [only] = analyzers {
+        return (*only, text);
+    }
+    let mut chars = text.chars();
+    let number = chars.next().and_then(|mark| u32::from(mark).checked_sub(FIRST_MARK));
+    let chosen = number.and_then(|number| analyzers.get(number as usize)).unwrap_or(&analyzers[0]);
+    (*chosen, chars.as_str())
 }
 
 /// The name of the tokenizer of a field's lengths.
@@ -30,20 +65,21 @@ pub(super) fn length_name(kind: AnalyzerKind, manifest: &KeywordManifest) -> Str
 /// Registers the analyzers of an index; needed for writing only.
 pub(super) fn register(index: &tantivy::Index, manifest: &KeywordManifest) {
     for field in &manifest.fields {
-        let analyzer = Analyzer::of_version(field.analyzer, manifest.analysis);
-        index.tokenizers().register(&name(field.analyzer, manifest), TermTokenizer(analyzer));
-        index.tokenizers().register(&length_name(field.analyzer, manifest), LengthTokenizer(analyzer));
+        let analyzers = analyzers(field.analyzer, manifest);
+        index.tokenizers().register(&name(field.analyzer, manifest), TermTokenizer(analyzers.clone()));
+        index.tokenizers().register(&length_name(field.analyzer, manifest), LengthTokenizer(analyzers));
     }
 }
 
 #[derive(Clone)]
-struct TermTokenizer(Analyzer);
+struct TermTokenizer(Vec<Analyzer>);
 
 impl Tokenizer for TermTokenizer {
     type TokenStream<'a> = TermStream;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> TermStream {
-        TermStream { terms: self.0.terms(text).into_iter(), token: Token::default() }
+        let (analyzer, text) = choose(&self.0, text);
+        TermStream { terms: analyzer.terms(text).into_iter(), token: Token::default() }
     }
 }
 
@@ -69,13 +105,14 @@ impl TokenStream for TermStream {
 }
 
 #[derive(Clone)]
-struct LengthTokenizer(Analyzer);
+struct LengthTokenizer(Vec<Analyzer>);
 
 impl Tokenizer for LengthTokenizer {
     type TokenStream<'a> = LengthStream;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> LengthStream {
-        LengthStream { left: self.0.length(text), token: Token { text: LENGTH_TERM.to_owned(), ..Token::default() } }
+        let (analyzer, text) = choose(&self.0, text);
+        LengthStream { left: analyzer.length(text), token: Token { text: LENGTH_TERM.to_owned(), ..Token::default() } }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use schemas::items::StoredItem;
-use schemas::manifest::KeywordManifest;
+use schemas::manifest::{KeywordLanguages, KeywordManifest};
 use schemas::{FieldSpec, FieldValue};
 use tantivy::directory::{INDEX_WRITER_LOCK, META_LOCK};
 use tantivy::index::SegmentId;
@@ -34,9 +34,29 @@ pub struct KeywordWriter {
     id: Field,
     row: Field,
     text: Vec<SearchedField>,
+    languages: Option<Languages>,
     next_row: u64,
     /// Bytes of text since analysis was last waited for.
     waiting_bytes: usize,
+}
+
+/// Where an item's language is.
+struct Languages {
+    manifest: KeywordLanguages,
+    /// Number among the declared fields.
+    field: usize,
+}
+
+impl Languages {
+    /// The mark of the analyzer of an item's language.
+    fn mark(&self, item: &StoredItem) -> char {
+        let code = match item.fields.get(self.field) {
+            Some(Some(FieldValue::String(code))) => self.manifest.position(code),
+            Some(_) | None => None,
+        };
+        // The first one is the field's own.
+        tokenizer::mark(code.map_or(0, |number| number + 1))
+    }
 }
 
 /// A field that is written.
@@ -76,26 +96,36 @@ impl KeywordWriter {
         let at = |source| SearchError::Keyword { path: folder.to_owned(), source };
         fs_err::create_dir_all(folder).map_err(|source| at(TantivyError::from(source)))?;
         let schema = layout::schema(manifest);
+        let declared = |name: &str, what: &str| {
+            let undeclared = || TantivyError::SchemaError(format!("{what} `{name}` is not declared"));
+            fields.iter().position(|field| field.name == name).ok_or_else(undeclared)
+        };
         let text = manifest.fields.iter().map(|searched| {
-            let source =
-                match searched.name.as_str() {
-                    "title" => Source::Title,
-                    "description" => Source::Description,
-                    name => Source::Declared(fields.iter().position(|field| field.name == name).ok_or_else(|| {
-                        TantivyError::SchemaError(format!("searched field `{name}` is not declared"))
-                    })?),
-                };
+            let source = match searched.name.as_str() {
+                "title" => Source::Title,
+                "description" => Source::Description,
+                name => Source::Declared(declared(name, "searched field")?),
+            };
             let text = schema.get_field(&layout::text_field_name(&searched.name))?;
-            Ok(SearchedField { text, lengths: layout::length_field(&schema, &searched.name, manifest.analysis)?, source })
+            Ok(SearchedField {
+                text,
+                lengths: layout::length_field(&schema, &searched.name, manifest.analysis)?,
+                source,
+            })
         });
         let text = text.collect::<Result<_, TantivyError>>().map_err(at)?;
+        let languages = manifest.languages.clone().map(|manifest| {
+            let field = declared(&manifest.field, "the field of languages")?;
+            Ok(Languages { manifest, field })
+        });
+        let languages = languages.transpose().map_err(at)?;
         let (id, row) = (schema.get_field(ID_FIELD).map_err(at)?, schema.get_field(ROW_FIELD).map_err(at)?);
         let index = Index::create_in_dir(folder, schema).map_err(at)?;
         tokenizer::register(&index, manifest);
         // One thread, because several would number documents in an order of their own.
         let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_MEMORY_BYTES).map_err(at)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
-        Ok(KeywordWriter { folder: folder.to_owned(), writer, id, row, text, next_row: 0, waiting_bytes: 0 })
+        Ok(KeywordWriter { folder: folder.to_owned(), writer, id, row, text, languages, next_row: 0, waiting_bytes: 0 })
     }
 
     /// Adds the next row: 0, 1, 2, ….
@@ -106,13 +136,18 @@ impl KeywordWriter {
         let mut document = TantivyDocument::default();
         document.add_text(self.id, &item.id);
         self.waiting_bytes += item.id.len();
+        let mark = self.languages.as_ref().map(|languages| languages.mark(item));
         let mut add = |field: &SearchedField, text: &str| {
-            document.add_text(field.text, text);
-            self.waiting_bytes += text.len();
+            let text = match mark {
+                Some(mark) => format!("{mark}{text}"),
+                None => text.to_owned(),
+            };
             if field.lengths != field.text {
-                document.add_text(field.lengths, text);
+                document.add_text(field.lengths, &text);
                 self.waiting_bytes += text.len();
             }
+            self.waiting_bytes += text.len();
+            document.add_text(field.text, text);
         };
         for field in &self.text {
             match field.source {
