@@ -42,8 +42,11 @@ pub(super) fn compound(chars: &[FoldedChar], tokens: &[Token], first: usize) -> 
             return None;
         }
     }
+    if end - first == 1 {
+        return None;
+    }
     let (joined, mixed) = join(&tokens[first..end], end)?;
-    (end - first > 1 && (only_hyphens || mixed)).then_some(joined)
+    (only_hyphens || mixed).then_some(joined)
 }
 
 /// A letter that stands alone before or after the word at `first`, joined with it: `usb c`, `t shirt`.

@@ -68,6 +68,9 @@ pub(super) fn after_point(chars: &[FoldedChar], at: usize) -> Option<Number> {
 
 /// Groups of digits with dots and commas between them.
 fn separated(chars: &[FoldedChar], at: usize, whole: usize) -> Option<Number> {
+    if !chars.get(whole).is_some_and(|next| is_separator(next.value)) {
+        return None;
+    }
     let mut groups = vec![text(chars, at, whole)];
     let mut separators = Vec::new();
     let mut end = whole;

@@ -2,6 +2,9 @@
 //! Invariant: a name is the commonest symbol in lower case, so that `500GB` as one word is its own measure; only the inch
 //! is called `inch`, because `in` is a word.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::fold::{Class, FoldedChar, class};
 use super::han;
 
@@ -48,6 +51,10 @@ const LETTER_UNITS: &[(&str, &[&str])] = &[
     ("db", &["db", "decibel", "decibels"]),
     ("lm", &["lm", "lumen", "lumens"]),
 ];
+
+static UNITS_BY_SPELLING: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
+    LETTER_UNITS.iter().flat_map(|(name, spellings)| spellings.iter().map(move |spelling| (*spelling, *name))).collect()
+});
 
 /// Spellings in Han characters, longer ones before those they begin with.
 const HAN_UNITS: &[(&str, &str)] = &[
@@ -144,7 +151,7 @@ fn letters(chars: &[FoldedChar], start: usize, spelling: UnitSpelling) -> Option
         return None;
     }
     let written: String = written.collect();
-    let (name, _) = LETTER_UNITS.iter().find(|(_, spellings)| spellings.contains(&written.as_str()))?;
+    let name = *UNITS_BY_SPELLING.get(written.as_str())?;
     // `2 in 1` is no length.
     let is_preposition = written == "in"
         && spelling == UnitSpelling::Word
@@ -160,6 +167,9 @@ fn han_unit(chars: &[FoldedChar], start: usize) -> Option<UnitAfter> {
     while let Some(at) = places.next().filter(|at| length < run.len() && class(chars[*at].value) == Class::Han) {
         run[length] = (at, chars[at].value);
         length += 1;
+    }
+    if length == 0 {
+        return None;
     }
     let text: String = run[..length].iter().map(|(_, value)| *value).collect();
     let (spelling, name) = HAN_UNITS.iter().find(|(spelling, _)| text.starts_with(spelling))?;
