@@ -13,6 +13,7 @@ mod hostile_catalogs;
 mod hostile_pictures;
 mod keyword;
 mod labels;
+mod languages;
 mod learned;
 mod machines;
 mod metrics;

@@ -70,7 +70,7 @@ pub(crate) fn filter_seeds() -> Vec<Vec<u8>> {
 /// Terms lie in the text in its order, and a text as a query finds itself as an item.
 pub(crate) fn analysis(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    for kind in [AnalyzerKind::Simple, AnalyzerKind::English, AnalyzerKind::Chinese] {
+    for kind in AnalyzerKind::ALL {
         let analyzer = Analyzer::new(kind);
         let (of_item, of_query) = (analyzer.terms(text), analyzer.query_terms(text));
         for terms in [&of_item, &of_query] {
@@ -92,6 +92,7 @@ pub(crate) fn analysis_seeds() -> Vec<Vec<u8>> {
         "蓝色条纹马克杯 中华人民共和国 ABC中文",
         "ﬁne ÉCOLE Straße İstanbul ㎏ ① ｶﾞ が한국어",
         "a\u{0}b\u{200d}\u{202e}c\u{301}\u{301}",
+        "dv7-1211ea WH 1000 XM4 1½\" 12.345,67 1/2-inch .5 in 15.6英寸 2升级 500毫升装 3×4",
     ];
     seeds.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use encoders::{CheckpointSource, DeviceChoice, ImageLimits};
 use schemas::catalog::{CatalogConfig, CatalogField, CatalogFormat};
 use schemas::manifest::{
-    AnalyzerKind, EmbeddingFusionKind, KeywordFieldManifest, KeywordManifest, RankFusionManifest, RankFusionMethod,
+    AnalysisVersion, AnalyzerKind, EmbeddingFusionKind, KeywordFieldManifest, KeywordManifest, RankFusionManifest,
+    RankFusionMethod,
 };
 use schemas::ranking::Matching;
 use schemas::{Dtype, FieldSpec, FieldType, Modality};
@@ -17,6 +18,7 @@ use crate::error::IndexError;
 
 mod file;
 mod gates;
+mod languages;
 
 pub use gates::*;
 

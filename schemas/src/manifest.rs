@@ -18,8 +18,10 @@ use crate::modality::Modality;
 use crate::ranking::Matching;
 use crate::snapshot_id::SnapshotId;
 
+mod analysis;
 mod gates;
 
+pub use analysis::{AnalysisVersion, AnalyzerKind, KeywordLanguages};
 pub use gates::{GateResult, Overruled};
 
 /// Version of the snapshot format that this code writes.
@@ -91,6 +93,12 @@ pub struct KeywordManifest {
     /// Weight of words that stand close together; snapshots of earlier versions: none.
     #[serde(default)]
     pub proximity: f32,
+    /// By which rules text became terms; snapshots of earlier versions: by the first ones.
+    #[serde(default = "AnalysisVersion::first")]
+    pub analysis: AnalysisVersion,
+    /// Analyzers by the language of an item; not there where all items have the fields' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub languages: Option<KeywordLanguages>,
     /// Searched fields: `title`, `description` and the declared fields with `searched`.
     pub fields: Vec<KeywordFieldManifest>,
 }
@@ -106,19 +114,6 @@ pub struct KeywordFieldManifest {
     pub weight: f32,
     /// Length normalisation, 0 (none) to 1 (full).
     pub b: f32,
-}
-
-/// How text becomes terms. Every analyzer folds case and normalises with NFKC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AnalyzerKind {
-    /// Words as they are.
-    Simple,
-    /// Words with English stemming; runs of Chinese are segmented by dictionary.
-    #[default]
-    English,
-    /// Runs of Chinese are segmented by dictionary; other words as they are.
-    Chinese,
 }
 
 /// Settings of the vector index and of embedding fusion.

@@ -64,6 +64,11 @@ fn rows(snapshot: String, manifest: &Manifest) -> Vec<(String, String)> {
         let text = format!("{:?} analysis, weight {}, b {}", field.analyzer, field.weight, field.b).to_lowercase();
         rows.push((format!("keyword {}", field.name), text));
     }
+    if let Some(languages) = &manifest.keyword.languages {
+        let analyzers = languages.analyzers.iter().map(|(code, kind)| format!("{code} {}", kind.name()));
+        let text = format!("{} by field {}", analyzers.collect::<Vec<_>>().join(", "), languages.field);
+        rows.push(("keyword languages".to_owned(), text));
+    }
     let fusion = &manifest.rank_fusion;
     let text = format!("{:?}, alpha {}, depth {}", fusion.method, fusion.alpha, fusion.depth).to_lowercase();
     rows.push(("rank fusion".to_owned(), text));

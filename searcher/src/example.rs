@@ -8,8 +8,8 @@ use half::f16;
 use schemas::durable::checksum_file;
 use schemas::items::{ITEMS_FILE, ItemsWriter, StoredItem};
 use schemas::manifest::{
-    AnalyzerKind, EmbeddingFusionKind, FORMAT_VERSION, KeywordFieldManifest, KeywordManifest, MANIFEST_FILE, Manifest,
-    ModalityManifest, RankFusionManifest, VectorManifest,
+    AnalysisVersion, AnalyzerKind, EmbeddingFusionKind, FORMAT_VERSION, KeywordFieldManifest, KeywordManifest,
+    MANIFEST_FILE, Manifest, ModalityManifest, RankFusionManifest, VectorManifest,
 };
 use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
 use schemas::{
@@ -226,6 +226,8 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
             k1: DEFAULT_K1,
             matching: DEFAULT_MATCHING,
             proximity: DEFAULT_PROXIMITY,
+            analysis: AnalysisVersion::default(),
+            languages: None,
             fields: searched.to_vec(),
         },
         vector: Some(VectorManifest {

@@ -43,6 +43,7 @@ struct CatalogSection {
     title: Option<String>,
     description: Option<String>,
     image: Option<String>,
+    language: Option<String>,
     list_separator: Option<char>,
     #[serde(default)]
     fields: BTreeMap<String, FieldSection>,
@@ -113,6 +114,8 @@ struct KeywordSection {
     matching: Option<Matching>,
     proximity: Option<f32>,
     analyzer: Option<AnalyzerKind>,
+    #[serde(default)]
+    languages: BTreeMap<String, AnalyzerKind>,
     #[serde(default)]
     title: KeywordTextSection,
     #[serde(default)]
@@ -235,7 +238,7 @@ fn catalog(
     let mut fields = Vec::new();
     for (name, field) in section.fields {
         let key = format!("catalog.fields.{name}");
-        if name.is_empty() || ["id", "title", "description", "image", "row"].contains(&name.as_str()) {
+        if languages::is_taken(&name) {
             return Err(value(&key, "this name is taken; choose another and map it with `column`"));
         }
         if field.searched {
@@ -258,6 +261,7 @@ fn catalog(
         let spec = FieldSpec { name, r#type: field.r#type, searched: field.searched };
         fields.push(CatalogField { column, spec });
     }
+    let languages = languages::resolve(section.language, &keyword.languages, &mut fields)?;
     let k1 = keyword.k1.unwrap_or(keyword::DEFAULT_K1);
     if !(0.0..=10.0).contains(&k1) {
         return Err(value("keyword.k1", "must be between 0 and 10"));
@@ -277,7 +281,8 @@ fn catalog(
         return Err(value("keyword.proximity", "must be between 0 and 10"));
     }
     let matching = keyword.matching.unwrap_or(keyword::DEFAULT_MATCHING);
-    Ok((config, KeywordManifest { k1, matching, proximity, fields: searched }))
+    let analysis = AnalysisVersion::default();
+    Ok((config, KeywordManifest { k1, matching, proximity, analysis, languages, fields: searched }))
 }
 
 /// A column that may be switched off with an empty name.

@@ -30,7 +30,14 @@ fn manifest() -> Manifest {
         item_count: 101,
         modalities: vec![ModalityManifest { modality: Modality::Title, encoder, weight: 1.0, present: 101 }],
         fields: vec![FieldSpec { name: "brand".to_owned(), r#type: FieldType::String, searched: true }],
-        keyword: KeywordManifest { k1: 1.2, matching: Matching::Any, proximity: 0.0, fields: vec![keyword_field] },
+        keyword: KeywordManifest {
+            k1: 1.2,
+            matching: Matching::Any,
+            proximity: 0.0,
+            analysis: AnalysisVersion::V2,
+            languages: None,
+            fields: vec![keyword_field],
+        },
         vector: Some(VectorManifest {
             embedding_fusion: EmbeddingFusionKind::WeightedBlocks,
             dimension: 384,

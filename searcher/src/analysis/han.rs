@@ -11,11 +11,27 @@ use std::sync::LazyLock;
 
 use jieba_rs::Jieba;
 
-use super::fold::FoldedChar;
+use super::fold::{Class, FoldedChar, class};
 use super::{Term, term};
 
 /// Loaded when the first Han run is met, once; about 30 MB.
 static DICTIONARY: LazyLock<Jieba> = LazyLock::new(Jieba::new);
+
+/// The run of Han characters from `start` and the character after it. White space between Han characters does not
+/// separate words in Chinese: a query means the same with and without it.
+pub(super) fn run(chars: &[FoldedChar], start: usize) -> (Vec<FoldedChar>, usize) {
+    let mut run = Vec::new();
+    let mut end = start;
+    for (at, next) in chars.iter().enumerate().skip(start) {
+        if class(next.value) == Class::Han {
+            run.push(*next);
+            end = at + 1;
+        } else if !next.value.is_whitespace() {
+            break;
+        }
+    }
+    (run, end)
+}
 
 /// Every character and every dictionary word of the run, by position and then length.
 pub(super) fn item_terms(run: &[FoldedChar], position: usize, terms: &mut Vec<Term>) {
@@ -37,6 +53,11 @@ pub(super) fn query_terms(run: &[FoldedChar], position: usize, terms: &mut Vec<T
         }
     }
     push(spans, run, position, terms);
+}
+
+/// Whether the dictionary has the word.
+pub(super) fn is_dictionary_word(word: &str) -> bool {
+    DICTIONARY.has_word(word)
 }
 
 /// Whether a token is a dictionary word of several characters (jieba joins characters that it takes for foreign).

@@ -1,22 +1,37 @@
 //! Text to terms. Owns the analyzers; not which field uses which. Invariant: the same analyzer is used for a field's
 //! text at night and for a query's text, and never fails on any text.
 //!
-//! Characters are folded first (`fold.rs`: NFKC, lower case, no diacritics on Latin and Greek letters), then split into
-//! words: runs of letters and digits. So `USB-C`, `15.6` and `3/4` become their parts, and `iPhone13` stays whole.
-//! `English` drops a possessive `'s` and stems (Snowball's English stemmer, Porter 2001). `English` and `Chinese` cut
-//! runs of Han characters by dictionary (`han.rs`), and kana and hangul into overlapping pairs of characters.
+//! Characters are folded first (`fold.rs`: NFKC, lower case, no diacritics on Latin and Greek letters), then split
+//! (`tokens.rs`) into words (runs of letters and digits, with the point of a decimal number) and measures (a number with
+//! its unit). `English` drops a possessive `'s` and stems (`stem.rs`). All but `Simple` cut runs of Han characters by
+//! dictionary (`han.rs`), and kana and hangul into overlapping pairs of characters.
 //!
-//! A text of an item and a text of a query are treated alike but for one thing: a run of Han characters has many
-//! readings, an item is given all of them ([`Analyzer::terms`]) and a query the likeliest ([`Analyzer::query_terms`]).
+//! One thing is written in many ways: `dv7-1211ea`, `dv7 1211ea`, `dv71211ea`; `15.6"`, `15.6 inch`, `15.6英寸`. Numbers
+//! (`numbers.rs`) and units (`units.rs`) have one spelling here. An item is given the joined spelling of a compound beside
+//! its parts (`item.rs`); a query names for each word the other spellings that an item may have (`query.rs`).
+//!
+//! A run of Han characters has many readings: an item is given all of them and a query the likeliest.
 //! Invariant: the terms of a query are found in every item whose text contains the query's Han run.
+//!
+//! What terms a text has is part of the format: a snapshot's [`AnalysisVersion`] says by which rules it was indexed.
 
+mod first_version;
 mod fold;
 mod han;
+mod item;
+mod joined;
+mod numbers;
+mod query;
+mod stem;
+mod tokens;
+mod units;
 
-use rust_stemmers::{Algorithm, Stemmer};
-use schemas::manifest::AnalyzerKind;
+use std::collections::HashMap;
+
+use schemas::manifest::{AnalysisVersion, AnalyzerKind};
 
 use fold::{Class, FoldedChar};
+use stem::Stems;
 
 /// Characters of a term that are kept; what follows is cut, in items and queries alike. No word of a language is that
 /// long; what is are codes and addresses, told apart well enough by so many.
@@ -35,98 +50,133 @@ pub struct Term {
     pub end: usize,
 }
 
+/// One thing that a query names, with every way in which an item may have it written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryWord {
+    /// Byte offsets of its surface form in the text.
+    pub start: usize,
+    /// End of the surface form, exclusive.
+    pub end: usize,
+    /// The term as it is indexed.
+    pub term: String,
+    /// Place among the terms of an item with the same text, from 0; several words may share one.
+    pub position: usize,
+    /// Other spellings of the word, or of several words of the query with this one among them.
+    pub alternatives: Vec<Spelling>,
+}
+
+/// Another spelling of a [`QueryWord`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelling {
+    /// One term, or several that must stand at positions next to each other.
+    pub terms: Vec<String>,
+}
+
 /// An analyzer. Cheap to clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Analyzer {
     kind: AnalyzerKind,
+    version: AnalysisVersion,
 }
 
-/// Whose text it is: decides which readings of a Han run become terms.
+/// Whose text it is: decides which readings become terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Item,
     Query,
 }
 
+/// Which characters an analyzer takes for words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Script(AnalyzerKind);
+
 impl Analyzer {
-    /// The analyzer of that kind.
+    /// The analyzer of that kind, by the rules of today.
     #[must_use]
     pub fn new(kind: AnalyzerKind) -> Analyzer {
-        Analyzer { kind }
+        Analyzer::of_version(kind, AnalysisVersion::default())
+    }
+
+    /// The analyzer of that kind, by the rules of a version.
+    #[must_use]
+    pub fn of_version(kind: AnalyzerKind, version: AnalysisVersion) -> Analyzer {
+        Analyzer { kind, version }
     }
 
     /// The terms of an item's text, ordered by position. Of a Han run: every character and every dictionary word in it.
     #[must_use]
     pub fn terms(&self, text: &str) -> Vec<Term> {
-        self.run(text, Side::Item)
+        let chars = fold::fold(text);
+        let stems = Stems::of(self.kind);
+        match self.version {
+            AnalysisVersion::V1 => first_version::terms(text, &chars, Script(self.kind), &stems, Side::Item),
+            AnalysisVersion::V2 => {
+                let tokens = tokens::tokens(&chars, Script(self.kind), &stems, Side::Item);
+                item::terms(text, &chars, &tokens, &stems)
+            }
+        }
     }
 
-    /// The terms of a query's text, ordered by position. Of a Han run: the words of its likeliest segmentation, their
-    /// shorter words, and the characters that no word covers.
+    /// Words of a text, as BM25 counts its length: runs of letters and digits, characters of other scripts. Spellings
+    /// that are indexed beside each other do not make a text longer.
+    #[must_use]
+    pub fn length(&self, text: &str) -> usize {
+        match self.version {
+            AnalysisVersion::V1 => self.terms(text).len(),
+            AnalysisVersion::V2 => item::length(&fold::fold(text), Script(self.kind)),
+        }
+    }
+
+    /// The terms of a query's text in its order: those of [`Analyzer::query_words`] without their other spellings.
     #[must_use]
     pub fn query_terms(&self, text: &str) -> Vec<Term> {
-        self.run(text, Side::Query)
+        let term =
+            |QueryWord { start, end, term, position, alternatives: _ }| Term { text: term, position, start, end };
+        self.query_words(text).into_iter().map(term).collect()
     }
 
-    fn run(&self, text: &str, side: Side) -> Vec<Term> {
+    /// The words of a query's text in its order. Of a Han run: the words of its likeliest segmentation, their shorter
+    /// words, and the characters that no word covers.
+    #[must_use]
+    pub fn query_words(&self, text: &str) -> Vec<QueryWord> {
         let chars = fold::fold(text);
-        let stemmer = (self.kind == AnalyzerKind::English).then(|| Stemmer::create(Algorithm::English));
-        let mut terms = Vec::with_capacity(chars.len() / 5);
-        let mut position = 0;
-        let mut at = 0;
-        while at < chars.len() {
-            let class = self.class(chars[at]);
-            let mut end = at + 1;
-            match class {
-                Class::Break | Class::Mark => {}
-                Class::Word => {
-                    while end < chars.len() && matches!(self.class(chars[end]), Class::Word | Class::Mark) {
-                        end += 1;
-                    }
-                    if !(stemmer.is_some() && is_possessive(&chars, at, end)) {
-                        terms.push(word(&chars[at..end], position, stemmer.as_ref()));
-                        position += 1;
-                    }
-                }
-                Class::Pair => {
-                    while end < chars.len() && self.class(chars[end]) == Class::Pair {
-                        end += 1;
-                    }
-                    position = pairs(&chars[at..end], position, &mut terms);
-                }
-                Class::Han => {
-                    // White space between Han characters does not separate words in Chinese: a query means the same
-                    // with and without it.
-                    let mut run = vec![chars[at]];
-                    let mut ahead = end;
-                    while ahead < chars.len() {
-                        if self.class(chars[ahead]) == Class::Han {
-                            run.push(chars[ahead]);
-                            end = ahead + 1;
-                        } else if !chars[ahead].value.is_whitespace() {
-                            break;
-                        }
-                        ahead += 1;
-                    }
-                    match side {
-                        Side::Item => han::item_terms(&run, position, &mut terms),
-                        Side::Query => han::query_terms(&run, position, &mut terms),
-                    }
-                    position += run.len();
-                }
+        let stems = Stems::of(self.kind);
+        let mut words: Vec<QueryWord> = match self.version {
+            AnalysisVersion::V1 => first_version::terms(text, &chars, Script(self.kind), &stems, Side::Query)
+                .into_iter()
+                .map(QueryWord::from)
+                .collect(),
+            AnalysisVersion::V2 => {
+                let tokens = tokens::tokens(&chars, Script(self.kind), &stems, Side::Query);
+                query::words(text, &chars, &tokens, &stems)
             }
-            at = end;
+        };
+        let of_item = self.terms(text);
+        let places: HashMap<(usize, &str), usize> =
+            of_item.iter().map(|term| ((term.start, term.text.as_str()), term.position)).collect();
+        let mut before = 0;
+        for word in &mut words {
+            let place = places.get(&(word.start, word.term.as_str()));
+            before = place.copied().unwrap_or(before).max(before);
+            word.position = before;
         }
-        terms
+        words
     }
+}
 
+impl Script {
     /// The class of a character; the simple analyzer knows words only.
-    fn class(&self, folded: FoldedChar) -> Class {
+    fn class(self, folded: FoldedChar) -> Class {
         let class = fold::class(folded.value);
-        match (self.kind, class) {
-            (AnalyzerKind::Simple, Class::Han | Class::Pair) => Class::Word,
+        match (self.has_han(), class) {
+            (false, Class::Han | Class::Pair) => Class::Word,
             (_, class) => class,
         }
+    }
+
+    /// Whether runs of Han characters are cut by dictionary.
+    fn has_han(self) -> bool {
+        self.0 != AnalyzerKind::Simple
     }
 }
 
@@ -134,16 +184,6 @@ impl Analyzer {
 fn term(chars: &[FoldedChar], position: usize) -> Term {
     let text = chars.iter().take(MAX_TERM_CHARACTERS).map(|folded| folded.value).collect();
     Term { text, position, start: chars[0].start, end: chars[chars.len() - 1].end }
-}
-
-fn word(chars: &[FoldedChar], position: usize, stemmer: Option<&Stemmer>) -> Term {
-    let mut term = term(chars, position);
-    if let Some(stemmer) = stemmer
-        && term.text.bytes().all(|byte| byte.is_ascii_lowercase())
-    {
-        term.text = stemmer.stem(&term.text).into_owned();
-    }
-    term
 }
 
 /// Whether the word is the `s` of `men's`.
@@ -165,113 +205,6 @@ fn pairs(chars: &[FoldedChar], position: usize, terms: &mut Vec<Term>) -> usize 
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn texts(kind: AnalyzerKind, text: &str) -> Vec<String> {
-        Analyzer::new(kind).terms(text).into_iter().map(|term| term.text).collect()
-    }
-
-    fn query_texts(kind: AnalyzerKind, text: &str) -> Vec<String> {
-        Analyzer::new(kind).query_terms(text).into_iter().map(|term| term.text).collect()
-    }
-
-    #[test]
-    fn words_are_folded_and_split() {
-        let terms = Analyzer::new(AnalyzerKind::Simple).terms("USB-C Ｃafé® 15.6\" iPhone13 a@b/c");
-        let found: Vec<&str> = terms.iter().map(|term| term.text.as_str()).collect();
-        assert_eq!(found, ["usb", "c", "cafe", "15", "6", "iphone13", "a", "b", "c"]);
-        assert_eq!(terms.iter().map(|term| term.position).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
-        assert_eq!((terms[2].start, terms[2].end), (6, 13));
-    }
-
-    #[test]
-    fn english_stems_and_drops_the_possessive() {
-        assert_eq!(texts(AnalyzerKind::English, "Men’s running shoes"), ["men", "run", "shoe"]);
-        assert_eq!(texts(AnalyzerKind::English, "women's watches 4ks 's"), ["women", "watch", "4ks", "s"]);
-        assert_eq!(texts(AnalyzerKind::Simple, "Men's shoes"), ["men", "s", "shoes"]);
-        assert_eq!(texts(AnalyzerKind::Chinese, "running shoes"), ["running", "shoes"]);
-    }
-
-    #[test]
-    fn a_single_han_character_is_found_in_a_compound() {
-        for kind in [AnalyzerKind::Chinese, AnalyzerKind::English] {
-            let item = texts(kind, "陶瓷马克杯");
-            for query in ["杯", "陶瓷", "马克", "马克杯", "陶瓷 马克杯"] {
-                for term in query_texts(kind, query) {
-                    assert!(item.contains(&term), "{query}: {term} not in {item:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_query_takes_words_and_not_their_characters() {
-        assert_eq!(query_texts(AnalyzerKind::Chinese, "蓝牙耳机"), ["蓝牙", "耳机"]);
-        assert_eq!(query_texts(AnalyzerKind::Chinese, "杯"), ["杯"]);
-    }
-
-    #[test]
-    fn white_space_in_chinese_changes_nothing() {
-        for (with, without) in [("蓝牙 耳机", "蓝牙耳机"), ("无线　充电 器", "无线充电器")] {
-            assert_eq!(query_texts(AnalyzerKind::Chinese, with), query_texts(AnalyzerKind::Chinese, without));
-            assert_eq!(texts(AnalyzerKind::Chinese, with), texts(AnalyzerKind::Chinese, without));
-        }
-    }
-
-    #[test]
-    fn mixed_scripts_are_cut_at_their_borders() {
-        let found = query_texts(AnalyzerKind::English, "Sony耳机WH-1000XM4");
-        assert_eq!(found, ["soni", "耳机", "wh", "1000xm4"]);
-    }
-
-    #[test]
-    fn kana_and_hangul_become_pairs() {
-        assert_eq!(texts(AnalyzerKind::Chinese, "イヤホン"), ["イヤ", "ヤホ", "ホン"]);
-        assert_eq!(texts(AnalyzerKind::English, "ｲﾔ"), ["イヤ"]);
-        assert_eq!(texts(AnalyzerKind::Chinese, "이어폰"), ["이어", "어폰"]);
-        assert_eq!(texts(AnalyzerKind::Simple, "イヤホン 耳机"), ["イヤホン", "耳机"]);
-    }
-
-    #[test]
-    fn long_terms_are_cut() {
-        let terms = texts(AnalyzerKind::Simple, &"x".repeat(1000));
-        assert_eq!(terms, ["x".repeat(MAX_TERM_CHARACTERS)]);
-    }
-
-    #[test]
-    fn nothing_comes_of_nothing() {
-        for text in ["", "  \n", "--- !", "\u{300}", "\u{feff}"] {
-            assert!(texts(AnalyzerKind::English, text).is_empty(), "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_gives_terms_inside_it(text in "\\PC*|[a-z'’ é马克杯蓝牙耳机イ이\u{301}\u{200d}]{0,24}") {
-            for kind in [AnalyzerKind::Simple, AnalyzerKind::English, AnalyzerKind::Chinese] {
-                let analyzer = Analyzer::new(kind);
-                for terms in [analyzer.terms(&text), analyzer.query_terms(&text)] {
-                    for term in &terms {
-                        prop_assert!(!term.text.is_empty() && term.start < term.end);
-                        prop_assert!(text.get(term.start..term.end).is_some(), "{term:?}");
-                    }
-                    prop_assert!(terms.windows(2).all(|pair| pair[0].position <= pair[1].position));
-                }
-            }
-        }
-
-        #[test]
-        fn a_query_is_found_where_it_stands(
-            before in "[无线运动陶瓷a ]{0,4}", query in "[马克杯蓝牙耳机充电大学生北京 ]{1,8}", after in "[子器套b ]{0,4}",
-        ) {
-            let analyzer = Analyzer::new(AnalyzerKind::Chinese);
-            let item = texts(AnalyzerKind::Chinese, &format!("{before}{query}{after}"));
-            for term in analyzer.query_terms(&query) {
-                prop_assert!(item.contains(&term.text), "{} not in {item:?}", term.text);
-            }
-        }
-    }
-}
+mod spelling_tests;
+#[cfg(test)]
+mod tests;

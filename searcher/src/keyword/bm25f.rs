@@ -1,6 +1,6 @@
 //! The formula. Owns idf, length normalisation and saturation, and the cursors that evaluate them at a row; not which
 //! rows are looked at. Invariant: every score is summed in the order of the query's words and, within a word, of the
-//! ways of writing it and their fields, in `f32`, so that retrieval, scoring and explanation give the same number.
+//! fields, in `f32`, so that retrieval, scoring and explanation give the same number.
 
 use schemas::Row;
 use tantivy::fieldnorm::FieldNormReader;
@@ -16,13 +16,13 @@ pub(super) fn idf(documents: u64, document_frequency: u64) -> f32 {
 }
 
 /// `w / (1 − b + b·len/avglen)` for each field norm that tantivy has.
-pub(super) fn field_factors(weight: f32, b: f32, average_length: f32) -> Box<[f32; 256]> {
+pub(super) fn field_factors(weight: f32, b: f32, average_length: f32) -> [f32; 256] {
     let factor = |norm: u8| {
         // A field that has the term has a length; 1 keeps b = 1 from dividing by zero for those that have none.
         let length = FieldNormReader::id_to_fieldnorm(norm).max(1) as f32;
         weight / (1.0 - b + b * length / average_length)
     };
-    let mut factors = Box::new([0.0; 256]);
+    let mut factors = [0.0; 256];
     for (slot, norm) in factors.iter_mut().zip(0..=u8::MAX) {
         *slot = factor(norm);
     }
@@ -35,7 +35,7 @@ pub(super) fn saturate(weight: f32, k1: f32, frequency: f32) -> f32 {
 }
 
 /// A writing's occurrences in one field.
-pub(super) struct FieldCursor<'a> {
+pub(super) struct WritingCursor<'a> {
     /// Number of the word's writing.
     pub(super) writing: usize,
     pub(super) postings: Occurrences<'a>,
@@ -95,7 +95,7 @@ impl Occurrences<'_> {
     }
 }
 
-impl FieldCursor<'_> {
+impl WritingCursor<'_> {
     /// The writing's part of `tf` in the current row.
     #[inline]
     pub(super) fn part(&self) -> f32 {
@@ -115,6 +115,29 @@ pub(super) struct WordCursor<'a> {
     pub(super) fields: Vec<FieldCursor<'a>>,
 }
 
+/// A word's writings in one field. An item that has several of them says the same thing in several ways (`dv7-1211ea` is
+/// indexed as a whole and in its parts): the one that counts most counts.
+pub(super) struct FieldCursor<'a> {
+    pub(super) writings: Vec<WritingCursor<'a>>,
+}
+
+impl FieldCursor<'_> {
+    /// Moves to `row`; the writing that counts most there and its part of `tf`.
+    #[inline]
+    pub(super) fn seek(&mut self, row: Row) -> Option<(&WritingCursor<'_>, f32)> {
+        let mut best = None;
+        for writing in &mut self.writings {
+            if writing.postings.seek(row) {
+                let part = writing.part();
+                if best.is_none_or(|(_, most)| part > most) {
+                    best = Some((&*writing, part));
+                }
+            }
+        }
+        best
+    }
+}
+
 /// The score of `row`, `None` where no word finds it. Rows must be asked for in ascending order.
 pub(super) fn score_row(cursors: &mut [WordCursor<'_>], k1: f32, row: Row) -> Option<RowScore> {
     let mut score = 0.0;
@@ -123,8 +146,8 @@ pub(super) fn score_row(cursors: &mut [WordCursor<'_>], k1: f32, row: Row) -> Op
         let mut frequency = 0.0;
         let mut has_word = false;
         for field in &mut word.fields {
-            if field.postings.seek(row) {
-                frequency += field.part();
+            if let Some((_, part)) = field.seek(row) {
+                frequency += part;
                 has_word = true;
             }
         }

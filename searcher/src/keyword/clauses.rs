@@ -6,6 +6,7 @@ use schemas::Row;
 
 use super::index::KeywordIndex;
 use super::words::PlacedTerm;
+use crate::analysis::{QueryWord, Spelling};
 use crate::error::SearchError;
 use crate::row_set::RowSet;
 
@@ -16,7 +17,7 @@ impl KeywordIndex {
         self.settings().fields.iter().any(|searched| searched.name == field)
     }
 
-    /// The rows that have the words of `text` next to each other in `field`, or in any searched field. All rows when no
+    /// The rows that have the words of `text` next to each other (a single one in any spelling) in `field`, or in any searched field. All rows when no
     /// word is left of the text. Cost: the postings of the words, with positions where there are several.
     ///
     /// # Errors
@@ -25,17 +26,21 @@ impl KeywordIndex {
         let mut rows = RowSet::empty(self.row_count());
         let mut has_words = false;
         for (number, analyzer) in self.analyzers().iter().enumerate() {
-            let terms = analyzer.query_terms(text);
-            let first = terms.first().map_or(0, |term| term.position);
-            let placed: Vec<PlacedTerm> =
-                terms.into_iter().map(|term| PlacedTerm { place: term.position - first, text: term.text }).collect();
-            if placed.is_empty() {
-                continue;
-            }
+            let words = analyzer.query_words(text);
+            let Some(first) = words.first().map(|word| word.position) else { continue };
             has_words = true;
+            let own = |word: &QueryWord| PlacedTerm { place: word.position - first, text: word.term.clone() };
+            let mut phrases: Vec<Vec<PlacedTerm>> = vec![words.iter().map(own).collect()];
+            if let [only] = words.as_slice() {
+                let placed = |(place, text): (usize, &String)| PlacedTerm { place, text: text.clone() };
+                let spelt = |spelling: &Spelling| spelling.terms.iter().enumerate().map(placed).collect();
+                phrases.extend(only.alternatives.iter().map(spelt));
+            }
             for (_, searched) in self.fields_of(number).filter(|(_, own)| field.is_none_or(|name| own.name == name)) {
-                let found: Vec<(Row, u32)> = self.no_panic(|| self.phrase_rows(searched, &placed))?;
-                found.into_iter().for_each(|(row, _)| rows.insert(row));
+                for phrase in &phrases {
+                    let found: Vec<(Row, u32)> = self.no_panic(|| self.phrase_rows(searched, phrase))?;
+                    found.into_iter().for_each(|(row, _)| rows.insert(row));
+                }
             }
         }
         Ok(if has_words { rows } else { RowSet::full(self.row_count()) })

@@ -14,7 +14,7 @@ use tantivy::postings::{SegmentPostings, TermInfo};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TantivyError, Term};
 
-use super::bm25f::{FieldCursor, Occurrences, WordCursor};
+use super::bm25f::{FieldCursor, Occurrences, WordCursor, WritingCursor};
 use super::directory::ReadOnlyDirectory;
 use super::guard;
 use super::layout::{self, ID_FIELD, ROW_FIELD, Statistics};
@@ -40,8 +40,8 @@ pub struct KeywordIndex {
 pub(super) struct SearchedField {
     pub(super) name: String,
     pub(super) field: Field,
-    /// Number among the index's analyzers.
-    analyzer: usize,
+    /// Numbers among the index's analyzers: its own, and those of items' languages.
+    analyzers: Vec<usize>,
     pub(super) postings: Arc<InvertedIndexReader>,
     pub(super) norms: FieldNormReader,
     pub(super) average_length: f32,
@@ -86,16 +86,22 @@ impl KeywordIndex {
         let mut analyzers = Vec::new();
         let mut named = Vec::with_capacity(manifest.fields.len());
         for searched in &manifest.fields {
-            let field = layout::text_field(&schema, &searched.name, tokenizer::name(searched.analyzer))?;
+            let field = layout::text_field(&schema, &searched.name, &tokenizer::name(searched.analyzer, manifest))?;
             let statistics = statistics
                 .get(&layout::text_field_name(&searched.name))
                 .ok_or_else(|| damaged(&format!("has no statistics of field `{}`", searched.name)))?;
-            let own = Analyzer::new(searched.analyzer);
-            let analyzer = analyzers.iter().position(|analyzer| *analyzer == own).unwrap_or_else(|| {
-                analyzers.push(own);
-                analyzers.len() - 1
-            });
-            named.push((searched.name.clone(), field, analyzer, statistics.average_length()));
+            let mut own: Vec<usize> = Vec::new();
+            for analyzer in tokenizer::analyzers(searched.analyzer, manifest) {
+                let number = analyzers.iter().position(|known| *known == analyzer).unwrap_or_else(|| {
+                    analyzers.push(analyzer);
+                    analyzers.len() - 1
+                });
+                if !own.contains(&number) {
+                    own.push(number);
+                }
+            }
+            let lengths = layout::length_field(&schema, &searched.name, manifest.analysis)?;
+            named.push((searched.name.clone(), field, lengths, own, statistics.average_length()));
         }
         let id = schema.get_field(ID_FIELD)?;
 
@@ -116,13 +122,13 @@ impl KeywordIndex {
         let reader = SegmentReader::open(segment)?;
         check_rows(&reader)?;
         let mut fields = Vec::with_capacity(named.len());
-        for (name, field, analyzer, average_length) in named {
-            let norms = reader.get_fieldnorms_reader(field)?;
+        for (name, field, lengths, analyzers, average_length) in named {
+            let norms = reader.get_fieldnorms_reader(lengths)?;
             if norms.num_docs() != reader.max_doc() {
                 return Err(TantivyError::SchemaError(format!("field `{name}` has {} norms", norms.num_docs())));
             }
             let postings = reader.inverted_index(field)?;
-            fields.push(SearchedField { name, field, analyzer, postings, norms, average_length });
+            fields.push(SearchedField { name, field, analyzers, postings, norms, average_length });
         }
         Ok(KeywordIndex {
             folder: folder.to_owned(),
@@ -151,7 +157,7 @@ impl KeywordIndex {
 
     /// The searched fields that an analyzer writes, with their numbers.
     pub(super) fn fields_of(&self, analyzer: usize) -> impl Iterator<Item = (usize, &SearchedField)> {
-        self.fields.iter().enumerate().filter(move |(_, field)| field.analyzer == analyzer)
+        self.fields.iter().enumerate().filter(move |(_, field)| field.analyzers.contains(&analyzer))
     }
 
     /// A term's place in a field's postings, if the field has it.
@@ -183,7 +189,8 @@ impl KeywordIndex {
     pub(super) fn cursors<'a>(&'a self, query: &'a KeywordQuery) -> Result<Vec<WordCursor<'a>>, SearchError> {
         let mut cursors = Vec::with_capacity(query.words.len());
         for (word, query_word) in query.words.iter().enumerate() {
-            let mut fields = Vec::with_capacity(query_word.writings.len());
+            let mut fields: Vec<FieldCursor<'_>> = Vec::with_capacity(self.fields.len());
+            let mut last_field = None;
             for (number, writing) in query_word.writings.iter().enumerate() {
                 let settings = self.fields.get(writing.field).zip(query.factors.get(writing.field));
                 let Some((field, factors)) = settings else { continue };
@@ -194,7 +201,15 @@ impl KeywordIndex {
                     FoundPostings::Phrase(rows) => Occurrences::Phrase { rows, at: 0 },
                 };
                 let (norms, factor) = (&field.norms, writing.factor);
-                fields.push(FieldCursor { writing: number, postings, norms, factors, factor });
+                let writing_cursor = WritingCursor { writing: number, postings, norms, factors, factor };
+                // A word's writings are in the order of the fields.
+                if last_field.replace(writing.field) == Some(writing.field)
+                    && let Some(FieldCursor { writings }) = fields.last_mut()
+                {
+                    writings.push(writing_cursor);
+                } else {
+                    fields.push(FieldCursor { writings: vec![writing_cursor] });
+                }
             }
             let weight = query_word.weight * query_word.idf;
             let finds = !(query.is_exact && query_word.is_fuzzy);

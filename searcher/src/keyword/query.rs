@@ -25,7 +25,7 @@ pub struct KeywordQuery {
     /// Whether an item has any word as it was asked for; then a similar word alone finds nothing.
     pub(super) is_exact: bool,
     /// By number of the searched field; see [`super::bm25f::field_factors`].
-    pub(super) factors: Vec<Box<[f32; 256]>>,
+    pub(super) factors: Vec<[f32; 256]>,
 }
 
 /// A word that at least one item has.
@@ -40,6 +40,7 @@ pub(super) struct QueryWord {
     pub(super) idf: f32,
     /// Whether no item has it as it was asked for, but similar ones.
     pub(super) is_fuzzy: bool,
+    /// In the order of the fields.
     pub(super) writings: Vec<FoundWriting>,
 }
 

@@ -7,12 +7,14 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use schemas::items::StoredItem;
-use schemas::manifest::{AnalyzerKind, KeywordFieldManifest, KeywordManifest};
+use schemas::manifest::{AnalysisVersion, AnalyzerKind, KeywordFieldManifest, KeywordManifest};
 use schemas::{FieldSpec, FieldType, FieldValue, Row};
 use tempfile::TempDir;
 
 use super::*;
 use crate::row_set::RowSet;
+
+mod analysis;
 
 pub(super) fn manifest() -> KeywordManifest {
     let field =
@@ -21,6 +23,8 @@ pub(super) fn manifest() -> KeywordManifest {
         k1: 1.2,
         matching: DEFAULT_MATCHING,
         proximity: 0.0,
+        analysis: AnalysisVersion::V2,
+        languages: None,
         fields: vec![
             field("title", AnalyzerKind::English, 2.0),
             field("description", AnalyzerKind::English, 1.0),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::analysis::{Analyzer, Term};
+use crate::analysis::{Analyzer, QueryWord};
 use crate::keyword::synonyms::{CompiledSynonyms, SYNONYM_FACTOR, Synonyms};
 
 /// Ways of writing a word that are looked for: the word's own ones first. Bounds what a hostile synonym file costs.
@@ -90,6 +90,7 @@ pub(super) fn words(texts: &[(&str, f32)], analyzers: &[Analyzer], synonyms: Opt
         }
         let mut before: Option<(usize, usize)> = None;
         for PlacedWord { forms, place, mut writings } in placed {
+            writings.sort_by_key(|writing| writing.origin);
             writings.truncate(MAX_WRITINGS);
             let number = match numbers.entry(forms) {
                 Entry::Occupied(known) => {
@@ -127,7 +128,7 @@ fn words_of(text: &str, analyzers: &[Analyzer]) -> Vec<PlacedWord> {
     for (analyzer, kind) in analyzers.iter().enumerate() {
         let mut last = (0, 0);
         let mut nth = 0;
-        for Term { text, position, start, end } in kind.query_terms(text) {
+        for QueryWord { start, end, term: text, position, alternatives } in kind.query_words(text) {
             // One character can fold to several words (`½`), which then stand over the same bytes.
             nth = if last == (start, end) { nth + 1 } else { 0 };
             last = (start, end);
@@ -139,6 +140,12 @@ fn words_of(text: &str, analyzers: &[Analyzer]) -> Vec<PlacedWord> {
             let terms = vec![PlacedTerm { text: text.clone(), place: 0 }];
             word.writings.push(Writing { analyzer, terms, factor: 1.0, origin: WritingOrigin::Exact });
             word.forms.push((analyzer, text));
+            word.writings.extend(alternatives.into_iter().map(|spelling| Writing {
+                analyzer,
+                terms: spelling.terms.into_iter().enumerate().map(|(place, text)| PlacedTerm { text, place }).collect(),
+                factor: 1.0,
+                origin: WritingOrigin::Spelling,
+            }));
         }
     }
     words
@@ -158,7 +165,7 @@ fn add_synonyms(words: &mut [PlacedWord], analyzer: usize, synonyms: &CompiledSy
                 let word = &mut words[*number];
                 if rule.replaces {
                     word.writings
-                        .retain(|writing| writing.analyzer != analyzer || writing.origin > WritingOrigin::Exact);
+                        .retain(|writing| writing.analyzer != analyzer || writing.origin > WritingOrigin::Spelling);
                 }
                 word.writings.extend(rule.writings.iter().map(|terms| Writing {
                     analyzer,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use schemas::items::StoredItem;
-use schemas::manifest::KeywordManifest;
+use schemas::manifest::{KeywordLanguages, KeywordManifest};
 use schemas::{FieldSpec, FieldValue};
 use tantivy::directory::{INDEX_WRITER_LOCK, META_LOCK};
 use tantivy::index::SegmentId;
@@ -33,10 +33,38 @@ pub struct KeywordWriter {
     writer: IndexWriter,
     id: Field,
     row: Field,
-    text: Vec<(Field, Source)>,
+    text: Vec<SearchedField>,
+    languages: Option<Languages>,
     next_row: u64,
     /// Bytes of text since analysis was last waited for.
     waiting_bytes: usize,
+}
+
+/// Where an item's language is.
+struct Languages {
+    manifest: KeywordLanguages,
+    /// Number among the declared fields.
+    field: usize,
+}
+
+impl Languages {
+    /// The mark of the analyzer of an item's language.
+    fn mark(&self, item: &StoredItem) -> char {
+        let code = match item.fields.get(self.field) {
+            Some(Some(FieldValue::String(code))) => self.manifest.position(code),
+            Some(_) | None => None,
+        };
+        // The first one is the field's own.
+        tokenizer::mark(code.map_or(0, |number| number + 1))
+    }
+}
+
+/// A field that is written.
+struct SearchedField {
+    text: Field,
+    /// Where its words are counted; the same field in the first version.
+    lengths: Field,
+    source: Source,
 }
 
 /// Where a searched field's text is in a [`StoredItem`].
@@ -68,25 +96,36 @@ impl KeywordWriter {
         let at = |source| SearchError::Keyword { path: folder.to_owned(), source };
         fs_err::create_dir_all(folder).map_err(|source| at(TantivyError::from(source)))?;
         let schema = layout::schema(manifest);
+        let declared = |name: &str, what: &str| {
+            let undeclared = || TantivyError::SchemaError(format!("{what} `{name}` is not declared"));
+            fields.iter().position(|field| field.name == name).ok_or_else(undeclared)
+        };
         let text = manifest.fields.iter().map(|searched| {
-            let source =
-                match searched.name.as_str() {
-                    "title" => Source::Title,
-                    "description" => Source::Description,
-                    name => Source::Declared(fields.iter().position(|field| field.name == name).ok_or_else(|| {
-                        TantivyError::SchemaError(format!("searched field `{name}` is not declared"))
-                    })?),
-                };
-            Ok((schema.get_field(&layout::text_field_name(&searched.name))?, source))
+            let source = match searched.name.as_str() {
+                "title" => Source::Title,
+                "description" => Source::Description,
+                name => Source::Declared(declared(name, "searched field")?),
+            };
+            let text = schema.get_field(&layout::text_field_name(&searched.name))?;
+            Ok(SearchedField {
+                text,
+                lengths: layout::length_field(&schema, &searched.name, manifest.analysis)?,
+                source,
+            })
         });
         let text = text.collect::<Result<_, TantivyError>>().map_err(at)?;
+        let languages = manifest.languages.clone().map(|manifest| {
+            let field = declared(&manifest.field, "the field of languages")?;
+            Ok(Languages { manifest, field })
+        });
+        let languages = languages.transpose().map_err(at)?;
         let (id, row) = (schema.get_field(ID_FIELD).map_err(at)?, schema.get_field(ROW_FIELD).map_err(at)?);
         let index = Index::create_in_dir(folder, schema).map_err(at)?;
-        tokenizer::register(&index);
+        tokenizer::register(&index, manifest);
         // One thread, because several would number documents in an order of their own.
         let writer: IndexWriter = index.writer_with_num_threads(1, WRITER_MEMORY_BYTES).map_err(at)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
-        Ok(KeywordWriter { folder: folder.to_owned(), writer, id, row, text, next_row: 0, waiting_bytes: 0 })
+        Ok(KeywordWriter { folder: folder.to_owned(), writer, id, row, text, languages, next_row: 0, waiting_bytes: 0 })
     }
 
     /// Adds the next row: 0, 1, 2, ….
@@ -95,18 +134,28 @@ impl KeywordWriter {
     /// When writing fails.
     pub fn write(&mut self, item: &StoredItem) -> Result<(), SearchError> {
         let mut document = TantivyDocument::default();
-        let mut add = |field: Field, text: &str| {
-            document.add_text(field, text);
+        document.add_text(self.id, &item.id);
+        self.waiting_bytes += item.id.len();
+        let mark = self.languages.as_ref().map(|languages| languages.mark(item));
+        let mut add = |field: &SearchedField, text: &str| {
+            let text = match mark {
+                Some(mark) => format!("{mark}{text}"),
+                None => text.to_owned(),
+            };
+            if field.lengths != field.text {
+                document.add_text(field.lengths, &text);
+                self.waiting_bytes += text.len();
+            }
             self.waiting_bytes += text.len();
+            document.add_text(field.text, text);
         };
-        add(self.id, &item.id);
-        for (field, source) in &self.text {
-            match source {
-                Source::Title => item.title.iter().for_each(|text| add(*field, text)),
-                Source::Description => item.description.iter().for_each(|text| add(*field, text)),
+        for field in &self.text {
+            match field.source {
+                Source::Title => item.title.iter().for_each(|text| add(field, text)),
+                Source::Description => item.description.iter().for_each(|text| add(field, text)),
                 Source::Declared(number) => {
-                    for text in item.fields.get(*number).and_then(Option::as_ref).map(values).unwrap_or_default() {
-                        add(*field, text);
+                    for text in item.fields.get(number).and_then(Option::as_ref).map(values).unwrap_or_default() {
+                        add(field, text);
                     }
                 }
             }
@@ -182,7 +231,7 @@ impl KeywordWriter {
         let mut statistics: Statistics = self
             .text
             .iter()
-            .map(|(field, _)| (schema.get_field_name(*field).to_owned(), FieldStatistics::default()))
+            .map(|field| (schema.get_field_name(field.text).to_owned(), FieldStatistics::default()))
             .collect();
         for segment in self.writer.index().searchable_segments()? {
             let reader = SegmentReader::open(&segment)?;
@@ -192,12 +241,12 @@ impl KeywordWriter {
             {
                 return Err(TantivyError::InternalError("documents are not numbered by row".to_owned()));
             }
-            for (field, _) in &self.text {
-                let norms = reader.get_fieldnorms_reader(*field)?;
+            for field in &self.text {
+                let norms = reader.get_fieldnorms_reader(field.lengths)?;
                 let documents =
                     (0..reader.max_doc()).filter(|document| norms.fieldnorm_id(*document) > 0).count() as u64;
-                let terms = reader.inverted_index(*field)?.total_num_tokens();
-                statistics.insert(schema.get_field_name(*field).to_owned(), FieldStatistics { documents, terms });
+                let terms = reader.inverted_index(field.lengths)?.total_num_tokens();
+                statistics.insert(schema.get_field_name(field.text).to_owned(), FieldStatistics { documents, terms });
             }
         }
         Ok(statistics)

@@ -1,0 +1,58 @@
+//! Stemming. Owns which analyzer stems with which algorithm; not where words begin. Invariant: equal words have equal
+//! stems, and words with digits have none.
+//!
+//! The algorithms are Snowball's (M. Porter, 2001). They look at accents and umlauts, which folding drops; so but for
+//! English they are given the word as it was written, and the stem is folded.
+
+use rust_stemmers::{Algorithm, Stemmer};
+use schemas::manifest::AnalyzerKind;
+use unicode_normalization::UnicodeNormalization;
+
+use super::fold;
+
+/// The stemmer of an analyzer. Invariant: cheap to make.
+pub(super) struct Stems {
+    english: bool,
+    stemmer: Option<Stemmer>,
+}
+
+impl Stems {
+    pub(super) fn of(kind: AnalyzerKind) -> Stems {
+        let algorithm = match kind {
+            AnalyzerKind::Simple | AnalyzerKind::Chinese => None,
+            AnalyzerKind::English => Some(Algorithm::English),
+            AnalyzerKind::German => Some(Algorithm::German),
+            AnalyzerKind::French => Some(Algorithm::French),
+            AnalyzerKind::Spanish => Some(Algorithm::Spanish),
+            AnalyzerKind::Italian => Some(Algorithm::Italian),
+            AnalyzerKind::Portuguese => Some(Algorithm::Portuguese),
+            AnalyzerKind::Dutch => Some(Algorithm::Dutch),
+            AnalyzerKind::Swedish => Some(Algorithm::Swedish),
+            AnalyzerKind::Danish => Some(Algorithm::Danish),
+            AnalyzerKind::Norwegian => Some(Algorithm::Norwegian),
+            AnalyzerKind::Finnish => Some(Algorithm::Finnish),
+            AnalyzerKind::Russian => Some(Algorithm::Russian),
+        };
+        Stems { english: kind == AnalyzerKind::English, stemmer: algorithm.map(Stemmer::create) }
+    }
+
+    /// Whether a possessive `'s` is dropped.
+    pub(super) fn drops_possessive(&self) -> bool {
+        self.english
+    }
+
+    /// The stem of a folded word that is written so in the text.
+    pub(super) fn stem(&self, folded: &str, written: &str) -> String {
+        let Some(stemmer) = &self.stemmer else { return folded.to_owned() };
+        if self.english {
+            let letters = folded.bytes().all(|byte| byte.is_ascii_lowercase());
+            return if letters { stemmer.stem(folded).into_owned() } else { folded.to_owned() };
+        }
+        if !folded.chars().all(char::is_alphabetic) {
+            return folded.to_owned();
+        }
+        let lower: String = written.nfc().flat_map(char::to_lowercase).collect();
+        let stem: String = fold::fold(&stemmer.stem(&lower)).into_iter().map(|folded| folded.value).collect();
+        if stem.is_empty() { folded.to_owned() } else { stem }
+    }
+}
