@@ -57,6 +57,8 @@ pub struct QueryWord {
     pub end: usize,
     /// The term as it is indexed.
     pub term: String,
+    /// Its place among the terms that the same text has as an item's, from 0.
+    pub position: usize,
     /// Other spellings of the word, or of several words of the query with this one among them.
     pub alternatives: Vec<Spelling>,
 }
@@ -126,11 +128,11 @@ impl Analyzer {
     /// The terms of a query's text in its order: those of [`Analyzer::query_words`] without their other spellings.
     #[must_use]
     pub fn query_terms(&self, text: &str) -> Vec<Term> {
-        let term = |(position, word): (usize, QueryWord)| {
-            let QueryWord { start, end, term: text, .. } = word;
+        let term = |word: QueryWord| {
+            let QueryWord { start, end, term: text, position, alternatives: _ } = word;
             Term { text, position, start, end }
         };
-        self.query_words(text).into_iter().enumerate().map(term).collect()
+        self.query_words(text).into_iter().map(term).collect()
     }
 
     /// The words of a query's text in its order. Of a Han run: the words of its likeliest segmentation, their shorter
@@ -146,7 +148,7 @@ impl Analyzer {
                 .collect(),
             AnalysisVersion::V2 => {
                 let tokens = tokens::tokens(&chars, Script(self.kind), &stems, Side::Query);
-                query::words(text, &chars, &tokens, &stems)
+                query::words(text, &chars, &tokens, Script(self.kind), &stems)
             }
         }
     }
