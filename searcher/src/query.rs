@@ -287,7 +287,7 @@ impl Query {
                 "keyword search needs a text with a positive weight; pictures and items need mode `vector` or `hybrid`";
             return refuse(reason.to_owned());
         }
-        if self.part_weights().all(|weight| weight <= 0.0) {
+        if self.sought_profile().is_none() && self.part_weights().all(|weight| weight <= 0.0) {
             let reason = "the query only says what hits should not be like; give a text, a picture or an item with a \
                           positive weight too";
             return refuse(reason.to_owned());

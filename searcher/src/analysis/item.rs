@@ -104,7 +104,7 @@ pub(super) fn joined_text(joined: &Joined, stems: &Stems) -> String {
 
 /// The two halves of a word that are worth a term each: its letters and digits, where they meet once (`iphone13`,
 /// `14pro`), and the numbers of what may be a list (`38,40`).
-fn halves(word: &Word, chars: &[FoldedChar], token: &Token) -> Option<[(usize, usize); 2]> {
+pub(super) fn halves(word: &Word, chars: &[FoldedChar], token: &Token) -> Option<[(usize, usize); 2]> {
     let part = &chars[token.start..token.end];
     if word.list {
         let comma = token.start + part.iter().position(|folded| folded.value == ',')?;

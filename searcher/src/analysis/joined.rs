@@ -69,7 +69,8 @@ pub(super) fn lone_letter(chars: &[FoldedChar], tokens: &[Token], first: usize) 
 }
 
 /// The joined spellings in a query that begin at token `first`: of up to four words with letters and digits among them,
-/// of two words of letters, and of its compound.
+/// of a lone letter and a word, and of its compound. Not of any two words of letters: `mouse pad` as `mousepad` too cost
+/// 0.44 nDCG@10 of that query on chorus.
 pub(super) fn windows(chars: &[FoldedChar], tokens: &[Token], first: usize) -> Vec<Joined> {
     let mut found = Vec::new();
     for end in first + 2..=(first + MAX_WINDOW_WORDS).min(tokens.len()) {
@@ -77,7 +78,7 @@ pub(super) fn windows(chars: &[FoldedChar], tokens: &[Token], first: usize) -> V
             break;
         }
         let Some((joined, mixed)) = join(&tokens[first..end], end) else { break };
-        if mixed || (joined.is_letters && end - first == 2) {
+        if mixed || (end - first == 2 && lone_letter(chars, tokens, first).is_some()) {
             found.push(joined);
         }
     }

@@ -26,8 +26,6 @@ mod stem;
 mod tokens;
 mod units;
 
-use std::collections::HashMap;
-
 use schemas::manifest::{AnalysisVersion, AnalyzerKind};
 
 use fold::{Class, FoldedChar};
@@ -59,7 +57,7 @@ pub struct QueryWord {
     pub end: usize,
     /// The term as it is indexed.
     pub term: String,
-    /// Place among the terms of an item with the same text, from 0; several words may share one.
+    /// Its place among the terms that the same text has as an item's, from 0.
     pub position: usize,
     /// Other spellings of the word, or of several words of the query with this one among them.
     pub alternatives: Vec<Spelling>,
@@ -130,8 +128,10 @@ impl Analyzer {
     /// The terms of a query's text in its order: those of [`Analyzer::query_words`] without their other spellings.
     #[must_use]
     pub fn query_terms(&self, text: &str) -> Vec<Term> {
-        let term =
-            |QueryWord { start, end, term, position, alternatives: _ }| Term { text: term, position, start, end };
+        let term = |word: QueryWord| {
+            let QueryWord { start, end, term: text, position, alternatives: _ } = word;
+            Term { text, position, start, end }
+        };
         self.query_words(text).into_iter().map(term).collect()
     }
 
@@ -141,26 +141,16 @@ impl Analyzer {
     pub fn query_words(&self, text: &str) -> Vec<QueryWord> {
         let chars = fold::fold(text);
         let stems = Stems::of(self.kind);
-        let mut words: Vec<QueryWord> = match self.version {
+        match self.version {
             AnalysisVersion::V1 => first_version::terms(text, &chars, Script(self.kind), &stems, Side::Query)
                 .into_iter()
                 .map(QueryWord::from)
                 .collect(),
             AnalysisVersion::V2 => {
                 let tokens = tokens::tokens(&chars, Script(self.kind), &stems, Side::Query);
-                query::words(text, &chars, &tokens, &stems)
+                query::words(text, &chars, &tokens, Script(self.kind), &stems)
             }
-        };
-        let of_item = self.terms(text);
-        let places: HashMap<(usize, &str), usize> =
-            of_item.iter().map(|term| ((term.start, term.text.as_str()), term.position)).collect();
-        let mut before = 0;
-        for word in &mut words {
-            let place = places.get(&(word.start, word.term.as_str()));
-            before = place.copied().unwrap_or(before).max(before);
-            word.position = before;
         }
-        words
     }
 }
 

@@ -1,12 +1,14 @@
 //! The words of a query's text. Owns the other spellings in which an item may have a word; not how a text is split.
-//! Invariant: the words' own terms are among those of the same text as an item's, in the order of the text.
+//! Invariant: the words' own terms are among those of the same text as an item's, in the order of the text, at the
+//! same positions.
 
 use super::fold::FoldedChar;
-use super::item::{joined_text, word_text};
+use super::item::{halves, joined_text, word_text};
 use super::joined;
 use super::stem::Stems;
 use super::tokens::{Token, TokenKind};
-use super::{QueryWord, Spelling, Term, han, pairs};
+use super::units::UnitSpelling;
+use super::{QueryWord, Script, Spelling, Term, han, pairs};
 
 /// Places at which a word of letters and digits is cut to find it written with spaces; bounds its spellings.
 const MAX_CUTS: usize = 16;
@@ -14,33 +16,47 @@ const MAX_CUTS: usize = 16;
 const MAX_BORDERS: usize = 4;
 
 /// The words of a text that was split into tokens.
-pub(super) fn words(text: &str, chars: &[FoldedChar], tokens: &[Token], stems: &Stems) -> Vec<QueryWord> {
+pub(super) fn words(
+    text: &str,
+    chars: &[FoldedChar],
+    tokens: &[Token],
+    script: Script,
+    stems: &Stems,
+) -> Vec<QueryWord> {
     let mut words: Vec<QueryWord> = Vec::with_capacity(tokens.len());
     // For each token its word, where it is one.
     let mut places = Vec::with_capacity(tokens.len());
+    let mut position = 0;
     for token in tokens {
         let (start, end) = (chars[token.start].start, chars[token.end - 1].end);
         places.push(words.len());
         match &token.kind {
             TokenKind::Word(word) => {
                 let term = word_text(word, stems, &text[start..end]);
-                words.push(QueryWord {
-                    alternatives: cut_spellings(&word.text, stems),
-                    ..QueryWord::from(Term { text: term, position: 0, start, end })
-                });
+                words.push(QueryWord { start, end, term, position, alternatives: cut_spellings(&word.text, stems) });
+                position += if halves(word, chars, token).is_some() { 2 } else { 1 };
             }
-            TokenKind::Measure { name, .. } => {
-                words.push(QueryWord::from(Term { text: name.clone(), position: 0, start, end }));
+            TokenKind::Measure { name, unit, .. } => {
+                words.push(QueryWord { start, end, term: name.clone(), position, alternatives: Vec::new() });
+                position += 1 + match unit.spelling {
+                    UnitSpelling::Sign | UnitSpelling::Attached => 0,
+                    UnitSpelling::Word => 1,
+                    UnitSpelling::Han if !script.has_han() => 0,
+                    UnitSpelling::Han => {
+                        chars[unit.start..unit.end].iter().filter(|folded| !folded.value.is_whitespace()).count()
+                    }
+                };
             }
             TokenKind::Pairs => {
                 let mut terms = Vec::new();
-                pairs(&chars[token.start..token.end], 0, &mut terms);
+                position = pairs(&chars[token.start..token.end], position, &mut terms);
                 words.extend(terms.into_iter().map(QueryWord::from));
             }
             TokenKind::Han(run) => {
                 let mut terms = Vec::new();
-                han::query_terms(run, 0, &mut terms);
+                han::query_terms(run, position, &mut terms);
                 words.extend(terms.into_iter().map(QueryWord::from));
+                position += run.len();
             }
         }
     }
@@ -71,8 +87,8 @@ fn add(words: &mut [QueryWord], places: &[usize], spellings: &[Spelling]) {
 
 impl From<Term> for QueryWord {
     fn from(term: Term) -> QueryWord {
-        let Term { text, position, start, end } = term;
-        QueryWord { start, end, term: text, position, alternatives: Vec::new() }
+        let Term { text: term, position, start, end } = term;
+        QueryWord { start, end, term, position, alternatives: Vec::new() }
     }
 }
 

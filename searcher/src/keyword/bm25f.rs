@@ -1,6 +1,6 @@
 //! The formula. Owns idf, length normalisation and saturation, and the cursors that evaluate them at a row; not which
 //! rows are looked at. Invariant: every score is summed in the order of the query's words and, within a word, of the
-//! fields, in `f32`, so that retrieval, scoring and explanation give the same number.
+//! ways of writing it and their fields, in `f32`, so that retrieval, scoring and explanation give the same number.
 
 use schemas::Row;
 use tantivy::fieldnorm::FieldNormReader;
@@ -35,7 +35,7 @@ pub(super) fn saturate(weight: f32, k1: f32, frequency: f32) -> f32 {
 }
 
 /// A writing's occurrences in one field.
-pub(super) struct WritingCursor<'a> {
+pub(super) struct FieldCursor<'a> {
     /// Number of the word's writing.
     pub(super) writing: usize,
     pub(super) postings: Occurrences<'a>,
@@ -95,7 +95,7 @@ impl Occurrences<'_> {
     }
 }
 
-impl WritingCursor<'_> {
+impl FieldCursor<'_> {
     /// The writing's part of `tf` in the current row.
     #[inline]
     pub(super) fn part(&self) -> f32 {
@@ -115,29 +115,6 @@ pub(super) struct WordCursor<'a> {
     pub(super) fields: Vec<FieldCursor<'a>>,
 }
 
-/// A word's writings in one field. An item that has several of them says the same thing in several ways (`dv7-1211ea` is
-/// indexed as a whole and in its parts): the one that counts most counts.
-pub(super) struct FieldCursor<'a> {
-    pub(super) writings: Vec<WritingCursor<'a>>,
-}
-
-impl FieldCursor<'_> {
-    /// Moves to `row`; the writing that counts most there and its part of `tf`.
-    #[inline]
-    pub(super) fn seek(&mut self, row: Row) -> Option<(&WritingCursor<'_>, f32)> {
-        let mut best = None;
-        for writing in &mut self.writings {
-            if writing.postings.seek(row) {
-                let part = writing.part();
-                if best.is_none_or(|(_, most)| part > most) {
-                    best = Some((&*writing, part));
-                }
-            }
-        }
-        best
-    }
-}
-
 /// The score of `row`, `None` where no word finds it. Rows must be asked for in ascending order.
 pub(super) fn score_row(cursors: &mut [WordCursor<'_>], k1: f32, row: Row) -> Option<RowScore> {
     let mut score = 0.0;
@@ -146,8 +123,8 @@ pub(super) fn score_row(cursors: &mut [WordCursor<'_>], k1: f32, row: Row) -> Op
         let mut frequency = 0.0;
         let mut has_word = false;
         for field in &mut word.fields {
-            if let Some((_, part)) = field.seek(row) {
-                frequency += part;
+            if field.postings.seek(row) {
+                frequency += field.part();
                 has_word = true;
             }
         }

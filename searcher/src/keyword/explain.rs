@@ -25,7 +25,7 @@ pub struct TermExplanation {
     pub frequency: f32,
     /// The term's part of the score; the parts add up to it.
     pub score: f32,
-    /// The fields it stands in, each with the writing that counts most there; their parts add up to `score`.
+    /// Where it stands, by field and writing; their parts add up to `score`.
     pub fields: Vec<TermFieldExplanation>,
 }
 
@@ -83,9 +83,9 @@ impl KeywordIndex {
             let mut frequency = 0.0;
             let mut parts = Vec::new();
             for field in &mut cursor.fields {
-                if let Some((writing, part)) = field.seek(row) {
-                    frequency += part;
-                    parts.push((writing.writing, writing.postings.count(), part));
+                if field.postings.seek(row) {
+                    frequency += field.part();
+                    parts.push((field.writing, field.postings.count(), field.part()));
                 }
             }
             if parts.is_empty() {

@@ -14,7 +14,7 @@ use tantivy::postings::{SegmentPostings, TermInfo};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocSet, Index, InvertedIndexReader, SegmentReader, TantivyError, Term};
 
-use super::bm25f::{FieldCursor, Occurrences, WordCursor, WritingCursor};
+use super::bm25f::{FieldCursor, Occurrences, WordCursor};
 use super::directory::ReadOnlyDirectory;
 use super::guard;
 use super::layout::{self, ID_FIELD, ROW_FIELD, Statistics};
@@ -189,8 +189,7 @@ impl KeywordIndex {
     pub(super) fn cursors<'a>(&'a self, query: &'a KeywordQuery) -> Result<Vec<WordCursor<'a>>, SearchError> {
         let mut cursors = Vec::with_capacity(query.words.len());
         for (word, query_word) in query.words.iter().enumerate() {
-            let mut fields: Vec<FieldCursor<'_>> = Vec::with_capacity(self.fields.len());
-            let mut last_field = None;
+            let mut fields = Vec::with_capacity(query_word.writings.len());
             for (number, writing) in query_word.writings.iter().enumerate() {
                 let settings = self.fields.get(writing.field).zip(query.factors.get(writing.field));
                 let Some((field, factors)) = settings else { continue };
@@ -201,15 +200,7 @@ impl KeywordIndex {
                     FoundPostings::Phrase(rows) => Occurrences::Phrase { rows, at: 0 },
                 };
                 let (norms, factor) = (&field.norms, writing.factor);
-                let writing_cursor = WritingCursor { writing: number, postings, norms, factors, factor };
-                // A word's writings are in the order of the fields.
-                if last_field.replace(writing.field) == Some(writing.field)
-                    && let Some(FieldCursor { writings }) = fields.last_mut()
-                {
-                    writings.push(writing_cursor);
-                } else {
-                    fields.push(FieldCursor { writings: vec![writing_cursor] });
-                }
+                fields.push(FieldCursor { writing: number, postings, norms, factors, factor });
             }
             let weight = query_word.weight * query_word.idf;
             let finds = !(query.is_exact && query_word.is_fuzzy);

@@ -94,10 +94,8 @@ impl KeywordIndex {
         }
         let frequencies = writings.iter().map(|writing| writing.postings.document_frequency());
         let (Some(first), Some(document_frequency)) = (writings.first(), frequencies.max()) else { return Ok(None) };
-        let text = first.text.clone();
-        writings.sort_by_key(|writing| writing.field);
         Ok(Some(QueryWord {
-            text,
+            text: first.text.clone(),
             weight: word.weight,
             document_frequency,
             idf: bm25f::idf(self.row_count(), document_frequency),

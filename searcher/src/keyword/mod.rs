@@ -9,8 +9,9 @@
 //! `avglen` is over the documents that have the field; `len` is rounded to tantivy's field norm steps (exact below 40).
 //!
 //! A term is a *word* of the query (`words`), which an item may have in several *writings*: as each field's analyzer writes it, as
-//! another spelling, a synonym, or, where no item has it at all, as a similar word. They count as one term: a field's part of `tf`
-//! is that of the writing that counts most there, each occurrence weighed by the writing's factor, and `df` is the largest. A row that has
+//! another spelling, a synonym, or, where no item has it at all, as a similar word. They count as one term: `tf`
+//! is the sum over the writings, each occurrence weighed by the writing's factor, and `df` the largest of them (as Lucene's
+//! `SynonymQuery`). An item that has `dv7-1211ea` so has both the part `dv7` and the whole, and comes before one with `DV7` alone. A row that has
 //! only similar words is not found beside rows that have a word as it was asked for. Words next to each other in
 //! the query add a part for standing so in the item (`proximity`). How many words an item must have decides what
 //! is found, not what is scored. `df`, `tf` and lengths of an index do not depend on the settings, so that weights, `b`, `k1` and

@@ -40,7 +40,6 @@ pub(super) struct QueryWord {
     pub(super) idf: f32,
     /// Whether no item has it as it was asked for, but similar ones.
     pub(super) is_fuzzy: bool,
-    /// In the order of the fields.
     pub(super) writings: Vec<FoundWriting>,
 }
 

@@ -41,8 +41,7 @@ impl KeywordIndex {
         let mut top = TopRows::new(depth);
         let postings: u64 =
             query.words.iter().flat_map(|word| &word.writings).map(|found| found.postings.document_frequency()).sum();
-        let cursor_count: u64 =
-            cursors.iter().flat_map(|word| &word.fields).map(|field| field.writings.len() as u64).sum();
+        let cursor_count: u64 = cursors.iter().map(|word| word.fields.len() as u64).sum();
         match rows {
             Some(rows) if rows.len() * cursor_count * POSTINGS_PER_JUMP < postings => {
                 for row in rows.iter() {
@@ -85,19 +84,12 @@ impl KeywordIndex {
 
 /// The lowest row that a cursor stands at.
 fn first_row(cursors: &[WordCursor<'_>]) -> Option<Row> {
-    let first = cursors
-        .iter()
-        .flat_map(|word| &word.fields)
-        .flat_map(|field| &field.writings)
-        .map(|writing| writing.postings.row())
-        .min();
+    let first = cursors.iter().flat_map(|word| &word.fields).map(|field| field.postings.row()).min();
     first.filter(|row| *row != TERMINATED)
 }
 
 /// Sums over the rows of a window, all zero between windows.
 struct Window {
-    /// A field's part of `tf`.
-    parts: Box<[f32; WINDOW_ROWS]>,
     frequencies: Box<[f32; WINDOW_ROWS]>,
     scores: Box<[f32; WINDOW_ROWS]>,
     /// Words of each row.
@@ -111,7 +103,6 @@ struct Window {
 impl Window {
     fn new() -> Window {
         Window {
-            parts: Box::new([0.0; WINDOW_ROWS]),
             frequencies: Box::new([0.0; WINDOW_ROWS]),
             scores: Box::new([0.0; WINDOW_ROWS]),
             words: Box::new([0; WINDOW_ROWS]),
@@ -126,24 +117,14 @@ impl Window {
         for word in cursors {
             let mut has_word = [0u64; WINDOW_ROWS / 64];
             for field in &mut word.fields {
-                let mut has_field = [0u64; WINDOW_ROWS / 64];
-                for writing in &mut field.writings {
-                    let mut row = writing.postings.row();
-                    while row < end {
-                        if rows.is_none_or(|rows| rows.contains(row)) {
-                            let place = (row - start) as usize;
-                            self.parts[place] = self.parts[place].max(writing.part());
-                            has_field[place / 64] |= 1 << (place % 64);
-                        }
-                        row = writing.postings.advance();
+                let mut row = field.postings.row();
+                while row < end {
+                    if rows.is_none_or(|rows| rows.contains(row)) {
+                        let place = (row - start) as usize;
+                        self.frequencies[place] += field.part();
+                        has_word[place / 64] |= 1 << (place % 64);
                     }
-                }
-                for (group, bits) in has_field.into_iter().enumerate() {
-                    has_word[group] |= bits;
-                    for place in places(group, bits) {
-                        self.frequencies[place] += self.parts[place];
-                        self.parts[place] = 0.0;
-                    }
+                    row = field.postings.advance();
                 }
             }
             for (group, bits) in has_word.into_iter().enumerate() {
