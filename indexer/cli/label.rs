@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use encoders::DeviceChoice;
 use indexer::label::{
-    self, DEFAULT_MIN_CONFIDENCE, DEFAULT_NEIGHBOURS, DEFAULT_SEED, FieldEvaluation, FieldLabels, LabelSettings,
+    self, DEFAULT_MIN_CONFIDENCE, DEFAULT_NEIGHBOURS, DEFAULT_SAMPLE, DEFAULT_SEED, EvaluationSettings,
+    FieldEvaluation, FieldLabels, LabelSettings,
 };
 use schemas::labels::{LabelMethod, LabelsWriter};
 use schemas::terminal;
@@ -32,6 +33,9 @@ pub(crate) struct LabelArguments {
     /// Seed by which the half is drawn
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED, requires = "evaluate")]
     pub(crate) seed: u64,
+    /// Hidden items to ask for at most
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SAMPLE, requires = "evaluate")]
+    pub(crate) sample: usize,
     /// What names values; `neighbours` loads no model
     #[arg(long, value_enum, default_value_t = MethodArgument::Both)]
     pub(crate) method: MethodArgument,
@@ -78,9 +82,10 @@ pub(crate) fn label(arguments: &LabelArguments) -> anyhow::Result<ExitCode> {
         min_confidence: arguments.min_confidence,
     };
     if arguments.evaluate {
+        let drawing = EvaluationSettings { seed: arguments.seed, sample: arguments.sample };
         let mut found: Vec<FieldEvaluation> = Vec::new();
         for field in &arguments.fields {
-            found.push(label::evaluate(&searcher, field, &settings, arguments.seed)?);
+            found.push(label::evaluate(&searcher, field, &settings, &drawing)?);
         }
         if arguments.store.json {
             print_json(&serde_json::json!({ "snapshot": snapshot.as_str(), "fields": found }).to_string())?;

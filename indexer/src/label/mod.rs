@@ -21,7 +21,7 @@ use schemas::labels::{Label, LabelMethod};
 use searcher::Searcher;
 
 use crate::error::IndexError;
-pub use evaluate::{DEFAULT_SEED, FieldEvaluation, MethodEvaluation, evaluate};
+pub use evaluate::{DEFAULT_SAMPLE, DEFAULT_SEED, EvaluationSettings, FieldEvaluation, MethodEvaluation, evaluate};
 pub use labeller::MAX_LABEL_NAMES;
 use labeller::{Labeller, Prediction};
 use values::FieldValues;

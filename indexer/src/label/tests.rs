@@ -58,12 +58,17 @@ fn nothing_is_proposed_where_nothing_lacks() {
 #[test]
 fn hidden_values_are_compared_with_the_commonest() {
     let (_folder, searcher) = opened(&example::items());
-    let found = evaluate(&searcher, "category", &settings(), DEFAULT_SEED).unwrap();
+    let evaluate = |drawing| evaluate(&searcher, "category", &settings(), &drawing);
+    let found = evaluate(EvaluationSettings::default()).unwrap();
     assert_eq!((found.values, found.known + found.hidden, found.hidden), (2, 5, 2));
     let methods: Vec<LabelMethod> = found.methods.iter().map(|figures| figures.method).collect();
     assert_eq!(methods, [LabelMethod::Neighbours]);
-    assert_eq!(evaluate(&searcher, "category", &settings(), DEFAULT_SEED).unwrap(), found);
-    let halves = (0..20).map(|seed| evaluate(&searcher, "category", &settings(), seed).unwrap().majority_accuracy);
+    assert_eq!(evaluate(EvaluationSettings::default()).unwrap(), found);
+    let sampled = |sample| evaluate(EvaluationSettings { sample, ..EvaluationSettings::default() });
+    assert_eq!((sampled(1).unwrap().hidden, sampled(1).unwrap().known), (1, 3));
+    assert!(sampled(0).unwrap_err().to_string().contains("nothing can be hidden"));
+    let seeded = |seed| evaluate(EvaluationSettings { seed, ..EvaluationSettings::default() });
+    let halves = (0..20).map(|seed| seeded(seed).unwrap().majority_accuracy);
     assert!(halves.collect::<Vec<f64>>().windows(2).any(|pair| pair[0] != pair[1]), "the seed draws the half");
 }
 

@@ -1,7 +1,7 @@
 //! The events of users, by user. Owns reading a history file against a snapshot and counting what could not be used; not
 //! the file's format. Invariant: a user's events stand in the file's order, so that one sum gives one profile.
 //!
-//! In memory: 24 bytes an event and the name of each user; where one user is asked for, only this user's events.
+//! In memory: 16 bytes an event and the name of each user; where one user is asked for, only this user's events.
 
 use std::collections::BTreeMap;
 use std::path::Path;
