@@ -155,7 +155,7 @@ pub(crate) struct RankingArguments {
     /// Candidates from each retriever [default: the snapshot's]
     #[arg(long, value_name = "N")]
     pub(crate) depth: Option<usize>,
-    /// Weight of being unlike the hits before against the score, 0 (off) to 1; for the first 200 hits
+    /// Weight of being unlike the hits before against the score, 0 (off) to 1; for the first 100 hits
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(crate) diversity: f32,
 }

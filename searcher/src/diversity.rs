@@ -18,9 +18,9 @@ use crate::query::Query;
 use crate::rank_fusion::RankedRow;
 use crate::snapshot::Searcher;
 
-/// Hits from the start of the list that may change places. 200 are 20 pages of ten; choosing among them compares 19,900
-/// pairs of items, by as many inner products as there are modalities with a weight.
-pub const DIVERSITY_POOL: usize = 200;
+/// Hits from the start of the list that may change places: ten pages of ten. Choosing among them compares 4,950 pairs of
+/// items, by as many inner products as there are modalities with a weight: 1.7 ms for two of 384 dimensions.
+pub const DIVERSITY_POOL: usize = 100;
 
 /// Why a hit stands where diversity has put it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,11 +67,15 @@ impl<'a> Diversity<'a> {
     }
 
     /// The list in the new order, and how each row of the pool was chosen.
-    pub(crate) fn apply(&self, ranked: Vec<RankedRow>) -> Result<(Vec<RankedRow>, HashMap<Row, Choice>), SearchError> {
-        let pool = &ranked[..ranked.len().min(DIVERSITY_POOL)];
-        let relevance = relevance(pool);
+    pub(crate) fn apply(
+        &self,
+        mut ranked: Vec<RankedRow>,
+    ) -> Result<(Vec<RankedRow>, HashMap<Row, Choice>), SearchError> {
+        let rest = ranked.split_off(ranked.len().min(DIVERSITY_POOL));
+        let pool = ranked;
+        let relevance = relevance(&pool);
         let mut left: Vec<Choice> = (1..=pool.len()).map(|rank_before| Choice { rank_before, nearest: None }).collect();
-        let mut order = Vec::with_capacity(ranked.len());
+        let mut order = Vec::with_capacity(pool.len() + rest.len());
         let mut choices = HashMap::with_capacity(pool.len());
         while !left.is_empty() {
             let marginal = |choice: &Choice| {
@@ -94,7 +98,7 @@ impl<'a> Diversity<'a> {
             choices.insert(place.row, chosen);
             order.push(place);
         }
-        order.extend_from_slice(&ranked[pool.len()..]);
+        order.extend(rest);
         Ok((order, choices))
     }
 }

@@ -1,6 +1,7 @@
-//! Why a hit has its score. Owns the record and how it is put together; not the formulas, which are the retrievers' and
-//! rank fusion's own. Invariant (to 1e-5, relative to the size of the score): terms add up to the keyword score,
-//! modalities to the vector score and to the profile's, and the two or three parts to the final score.
+//! Why a hit has its score and stands where it does. Owns the record and how it is put together; not the formulas, which
+//! are the retrievers', rank fusion's, the profile's and diversity's own. Invariant (to 1e-5, relative to the size of the
+//! score): terms and close pairs add up to the keyword score, modalities to the vector score and to the profile's, and
+//! the parts to the final score.
 
 use schemas::manifest::RankFusionMethod;
 use serde::Serialize;

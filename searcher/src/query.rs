@@ -116,7 +116,7 @@ pub struct Query {
     pub texts: Vec<TextPart>,
     /// Pictures.
     pub images: Vec<ImagePart>,
-    /// Items to be similar to; they are left out of the hits.
+    /// Items to be similar to, or, with a negative weight, unlike; they are left out of the hits.
     pub like: Vec<ItemPart>,
     /// Retrievers.
     pub mode: Mode,
@@ -339,6 +339,8 @@ mod tests {
         query.images.push(ImagePart { weight: 0.5, ..image() });
         query.like.push(ItemPart { id: "p1".to_owned(), weight: -0.5 });
         assert_eq!(query.keyword_share(), 0.5);
+        query.texts.push(TextPart { text: "red".to_owned(), weight: -2.0 });
+        assert_eq!(query.keyword_share(), 0.25, "keyword search does not see what to stay away from");
         query.texts.clear();
         assert_eq!(query.keyword_share(), 0.0);
     }

@@ -123,11 +123,19 @@ fn answers(snapshot: &Path, asked: Asked) -> Result<Vec<String>, SearchError> {
         },
         Query { explain: true, ..like("i0007", Mode::Vector) },
         Query { filter: Some(r#"category under "Home" and brand != "oak""#.to_owned()), ..like("i0150", Mode::Vector) },
+        Query {
+            collapse: Some("stock".to_owned()),
+            diversity: 0.5,
+            sort: ["new:desc", "price", "brand"].map(|key| key.parse().unwrap()).to_vec(),
+            facets: ["tags", "category", "price"].map(str::to_owned).to_vec(),
+            filter: Some("exists(id)".to_owned()),
+            ..Query::default()
+        },
     ];
     let mut answers = Vec::new();
     for query in &queries {
         let results = searcher.search(query)?;
-        answers.push(format!("{} {:?}", results.total, results.hits));
+        answers.push(format!("{} {:?} {:?}", results.total, results.facets, results.hits));
     }
     // The example's encoders do not exist: the vector side of a text is lent by an item.
     let lent = searcher.encode(&like("i0299", Mode::Vector))?;

@@ -38,7 +38,10 @@ fn facets_count_what_total_counts() {
                             let levels: Vec<&str> = path.split(" > ").collect();
                             (1..=levels.len()).map(|end| levels[..end].join(" > ")).collect()
                         }
-                        other => [other.to_string()].into(),
+                        one @ (FieldValue::String(_)
+                        | FieldValue::Boolean(_)
+                        | FieldValue::Integer(_)
+                        | FieldValue::Float(_)) => [one.to_string()].into(),
                     };
                     own.into_iter().for_each(|value| *counts.entry(value).or_default() += 1);
                 }
