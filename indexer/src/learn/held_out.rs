@@ -240,6 +240,7 @@ impl LearnedCatalog {
     /// The best rows by the learned score, as a snapshot with the model would rank them.
     fn ranking(&self, query: &TrainingQuery, data: &TrainingData) -> Result<Vec<Row>, IndexError> {
         let query = self.fusion.query_embeddings(&query.embeddings);
+        let query = query.map_err(|reason| IndexError::Inconsistent { reason })?;
         let score = |(row, weights): (Row, &Option<Vec<f32>>)| -> Result<Option<(Row, f32)>, IndexError> {
             let Some(weights) = weights else { return Ok(None) };
             let mut score = 0.0;
