@@ -114,6 +114,17 @@ fn a_night_with_a_model_is_published_searched_and_explained() {
     assert_eq!(learned.night(&model).expect_code(0).json()["outcome"], "unchanged");
     let other = learned.learn("other.safetensors", "2", &["--folds", "0", "--epochs", "0"]);
     assert_eq!(learned.night(&other).expect_code(0).json()["outcome"], "published");
+
+    // Damage is told by name.
+    let snapshot = fs_err::read_to_string(learned.store.join("CURRENT")).unwrap();
+    for name in ["learned.safetensors", "item_weights.arrow"] {
+        let path = learned.store.join("snapshots").join(snapshot.trim()).join("vector").join(name);
+        let whole = fs_err::read(&path).unwrap();
+        fs_err::write(&path, vec![0x7f; whole.len()]).unwrap();
+        learned.search(&["mug"]).expect_code(2).expect_stderr(&[name]);
+        fs_err::write(&path, whole).unwrap();
+    }
+    learned.search(&["mug"]).expect_code(0);
 }
 
 #[test]

@@ -109,13 +109,18 @@ impl EmbeddingFusion {
     /// A query's side of the exact vector score: its embeddings as they are, with the given weights, or what learned
     /// embedding fusion makes of them.
     ///
-    /// # Panics
-    /// As [`EmbeddingFusion::query_vector`].
-    #[must_use]
-    pub fn query_embeddings(&self, embeddings: &[Option<Vec<f32>>], weights: Vec<f32>) -> QueryEmbeddings {
+    /// # Errors
+    /// [`SearchError::Query`] when learned embedding fusion is given an embedding of another length than its modality's.
+    pub fn query_embeddings(
+        &self,
+        embeddings: &[Option<Vec<f32>>],
+        weights: Vec<f32>,
+    ) -> Result<QueryEmbeddings, SearchError> {
         match &self.0 {
-            Formula::Weighted(_) => QueryEmbeddings { embeddings: embeddings.to_vec(), weights, vector: None },
-            Formula::Learned(learned) => learned.query_embeddings(embeddings),
+            Formula::Weighted(_) => Ok(QueryEmbeddings { embeddings: embeddings.to_vec(), weights, vector: None }),
+            Formula::Learned(learned) => {
+                learned.query_embeddings(embeddings).map_err(|reason| SearchError::Query { reason })
+            }
         }
     }
 

@@ -117,7 +117,7 @@ impl Searcher {
         let weights = self.modality_weights(query)?;
         let vector = match &self.vector {
             Some(vector) if query.mode.uses_vector() => {
-                let embeddings = vector.embedding_fusion.query_embeddings(&encoded.embeddings, weights);
+                let embeddings = vector.embedding_fusion.query_embeddings(&encoded.embeddings, weights)?;
                 let compares = |(embedding, weight): (&Option<Vec<f32>>, &f32)| embedding.is_some() && *weight > 0.0;
                 let usable = embeddings.embeddings.iter().zip(&embeddings.weights).any(compares);
                 usable.then_some((vector, embeddings))

@@ -118,7 +118,7 @@ pub(super) fn cross_validate(
             (0..data.queries.len()).partition(|query| fold_of[*query] == fold);
         let best = best_weights(&tuned, &training);
         let (model, _) = train(data, &training, settings)?;
-        let learned = LearnedItems::new(model, data)?;
+        let learned = LearnedCatalog::new(model, data)?;
         for number in held_out {
             let query = &data.queries[number];
             let weighted = |weights: &[f32]| data.weighted_ranking(&query.embeddings, weights, LIST_LENGTH);
@@ -184,14 +184,10 @@ fn grid_ndcg(data: &TrainingData, grid: &[Vec<f32>]) -> Result<Vec<Vec<f64>>, In
 
 /// The number of the weights with the best mean nDCG@10 on some queries; among equal ones the first.
 fn best_weights(tuned: &[Vec<f64>], queries: &[usize]) -> usize {
-    let mut best = (0, f64::NEG_INFINITY);
-    for point in 0..tuned.first().map_or(0, Vec::len) {
-        let sum = queries.iter().map(|query| tuned[*query][point]).sum::<f64>();
-        if sum > best.1 {
-            best = (point, sum);
-        }
-    }
-    best.0
+    let points = 0..tuned.first().map_or(0, Vec::len);
+    let sum = |point: usize| queries.iter().map(|query| tuned[*query][point]).sum::<f64>();
+    // `max_by` gives the last of equal ones, and so the first of the reversed.
+    points.rev().max_by(|left, right| sum(*left).total_cmp(&sum(*right))).unwrap_or(0)
 }
 
 fn figures(data: &TrainingData, query: &TrainingQuery, ranked: &[Row]) -> Figures {
@@ -225,25 +221,26 @@ fn mean<'a>(queries: impl Iterator<Item = &'a HeldOutQuery>) -> HeldOutMeans {
 }
 
 /// A model with what each modality weighs in each item, in memory: a snapshot's `vector/item_weights.arrow`.
-struct LearnedItems {
+struct LearnedCatalog {
     fusion: LearnedEmbeddingFusion,
     weights: Vec<Option<Vec<f32>>>,
 }
 
-impl LearnedItems {
-    fn new(model: LearnedFusion, data: &TrainingData) -> Result<LearnedItems, IndexError> {
+impl LearnedCatalog {
+    fn new(model: LearnedFusion, data: &TrainingData) -> Result<LearnedCatalog, IndexError> {
         let fusion = LearnedEmbeddingFusion::new(model, &data.modalities)
             .map_err(|reason| IndexError::Inconsistent { reason })?;
         let weights = |row: Row| -> Result<Option<Vec<f32>>, IndexError> {
             Ok(fusion.item(&data.item(row)?).map(|item| item.weights))
         };
         let weights = (0..data.row_count()).into_par_iter().map(weights).collect::<Result<_, _>>()?;
-        Ok(LearnedItems { fusion, weights })
+        Ok(LearnedCatalog { fusion, weights })
     }
 
     /// The best rows by the learned score, as a snapshot with the model would rank them.
     fn ranking(&self, query: &TrainingQuery, data: &TrainingData) -> Result<Vec<Row>, IndexError> {
         let query = self.fusion.query_embeddings(&query.embeddings);
+        let query = query.map_err(|reason| IndexError::Inconsistent { reason })?;
         let score = |(row, weights): (Row, &Option<Vec<f32>>)| -> Result<Option<(Row, f32)>, IndexError> {
             let Some(weights) = weights else { return Ok(None) };
             let mut score = 0.0;

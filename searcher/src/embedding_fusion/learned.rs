@@ -108,10 +108,17 @@ impl LearnedEmbeddingFusion {
     /// A query's side of the exact score: its vector, and for each modality Pᵀq, to compare embeddings with. All absent
     /// when the query has no vector.
     ///
-    /// # Panics
-    /// As [`LearnedEmbeddingFusion::item`].
-    #[must_use]
-    pub fn query_embeddings(&self, embeddings: &[Option<Vec<f32>>]) -> QueryEmbeddings {
+    /// # Errors
+    /// When an embedding does not have its modality's dimension, as those of another snapshot may; the text says which.
+    pub fn query_embeddings(&self, embeddings: &[Option<Vec<f32>>]) -> Result<QueryEmbeddings, String> {
+        for (modality, embedding) in self.model.modalities.iter().zip(embeddings) {
+            let LearnedModality { modality, encoder_dimension, .. } = modality;
+            if let Some(wrong) = embedding.as_ref().map(Vec::len).filter(|length| length != encoder_dimension) {
+                return Err(format!(
+                    "the query's {modality} embedding has {wrong} values, items have {encoder_dimension}"
+                ));
+            }
+        }
         let vector = self.query_vector(embeddings);
         let back = |modality: &LearnedModality| {
             let mut sum = vec![0.0f32; modality.encoder_dimension];
@@ -122,7 +129,7 @@ impl LearnedEmbeddingFusion {
             Some(sum)
         };
         let embeddings = self.model.modalities.iter().map(back).collect();
-        QueryEmbeddings { embeddings, weights: vec![1.0; self.model.modalities.len()], vector }
+        Ok(QueryEmbeddings { embeddings, weights: vec![1.0; self.model.modalities.len()], vector })
     }
 
     /// Length of an embedding's projection, for the modality of that number.

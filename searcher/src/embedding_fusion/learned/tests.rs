@@ -109,7 +109,7 @@ proptest! {
         weights_writer.finish().unwrap();
         let modalities = ModalitiesReader::open(MappedFile::open(&exact).unwrap(), &columns).unwrap();
         let weights = ItemWeightsReader::open(MappedFile::open(&weights).unwrap(), 3).unwrap();
-        let query_side = fusion.query_embeddings(&query, vec![1.0; 3]);
+        let query_side = fusion.query_embeddings(&query, vec![1.0; 3]).unwrap();
         let items = Some(LearnedItems { fusion: learned, weights: &weights });
         let scorer = VectorScorer { modalities: &modalities, query: &query_side, learned: items };
         let found = scorer.scan(None, 10).unwrap();
@@ -192,11 +192,18 @@ fn models_of_other_encoders_are_refused() {
 fn nothing_to_fuse_has_no_vector() {
     let learned = LearnedEmbeddingFusion::new(some_model(), &manifests()).unwrap();
     assert_eq!(learned.item(&[None, None, None]), None);
-    let query = learned.query_embeddings(&[None, None, None]);
+    let query = learned.query_embeddings(&[None, None, None]).unwrap();
     assert_eq!((query.vector, query.embeddings), (None, vec![None, None, None]));
     // Its projections are zero: every row of the matrix is the same, and its values cancel each other out.
     let cancels = vec![Some(vec![1.0, -1.0, 0.0, 0.0, 0.0]), None, None];
     assert_eq!(learned.query_vector(&cancels), None);
+}
+
+#[test]
+fn embeddings_of_another_snapshot_are_an_error() {
+    let learned = LearnedEmbeddingFusion::new(some_model(), &manifests()).unwrap();
+    let reason = learned.query_embeddings(&[None, Some(vec![1.0]), None]).unwrap_err();
+    assert_eq!(reason, "the query's description embedding has 1 values, items have 5");
 }
 
 #[test]
