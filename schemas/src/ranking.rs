@@ -90,6 +90,10 @@ pub struct RankFusionSettings {
     /// Candidates from each retriever, at least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
+    /// So many of the keyword retriever's best stand before all others, in the order of the combined scores; for
+    /// queries of texts alone. 0: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyword_first: Option<usize>,
 }
 
 /// How many words of a query an item must have to be found by keyword search. Written `any`, `all` or as a share: `75%`.
@@ -242,6 +246,7 @@ impl RankFusionSettings {
             alpha: self.alpha.unwrap_or(manifest.alpha),
             reciprocal_rank_constant: self.reciprocal_rank_constant.unwrap_or(manifest.reciprocal_rank_constant),
             depth: self.depth.unwrap_or(manifest.depth),
+            keyword_first: self.keyword_first.unwrap_or(manifest.keyword_first),
         }
     }
 }

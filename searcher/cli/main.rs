@@ -11,6 +11,7 @@ mod arguments;
 mod eval;
 mod explain;
 mod info;
+mod judged;
 mod opened;
 mod output;
 mod search;

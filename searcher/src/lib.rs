@@ -49,6 +49,7 @@ pub mod filter;
 pub mod keyword;
 pub mod query;
 pub mod query_encoder;
+mod random;
 pub mod rank_fusion;
 pub mod results;
 pub mod row_set;

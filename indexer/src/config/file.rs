@@ -126,6 +126,7 @@ struct RankFusionSection {
     alpha: Option<f32>,
     reciprocal_rank_constant: Option<f32>,
     depth: Option<usize>,
+    keyword_first: Option<usize>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -358,6 +359,7 @@ fn rank_fusion(section: &RankFusionSection) -> Result<RankFusionManifest, IndexE
         alpha,
         reciprocal_rank_constant: constant,
         depth: at_least("rank_fusion.depth", section.depth.unwrap_or(rank_fusion::DEFAULT_DEPTH), 1)?,
+        keyword_first: section.keyword_first.unwrap_or(rank_fusion::DEFAULT_KEYWORD_FIRST),
     })
 }
 
