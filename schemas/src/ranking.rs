@@ -179,9 +179,17 @@ impl RankingSettings {
     /// When a value is out of its range, or writing fails.
     pub fn write(&self, path: &Path, comment: &str) -> Result<(), SchemaError> {
         self.check().map_err(|reason| SchemaError::invalid(path, reason))?;
-        let body = toml::to_string(self).map_err(|error| SchemaError::invalid(path, error.to_string()))?;
+        let body = self.to_toml().map_err(|reason| SchemaError::invalid(path, reason))?;
         let comment: String = comment.lines().map(|line| format!("# {line}\n")).collect();
         write_durably(path, format!("{comment}{body}").as_bytes())
+    }
+
+    /// The settings as they are written.
+    ///
+    /// # Errors
+    /// When a key has no form in TOML, which no key that was read has.
+    pub fn to_toml(&self) -> Result<String, String> {
+        toml::to_string(self).map_err(|error| error.to_string())
     }
 
     /// Whether every value is in its range; the text names the key that is not.

@@ -13,7 +13,7 @@ use crate::weighted::Weighted;
 
 mod measuring;
 
-pub(crate) use measuring::{ComparisonArguments, EvalArguments, JudgedArguments};
+pub(crate) use measuring::{ComparisonArguments, EvalArguments, JudgedArguments, TuneArguments};
 
 /// Answers queries from a published snapshot: keyword, vector and hybrid search over a product catalog.
 #[derive(Debug, Parser)]
@@ -64,6 +64,11 @@ pub(crate) enum Command {
     /// gain, P@10, recall@100, MRR@10 and MAP as trec_eval computes them, over the queries with at least one relevant
     /// item; and whether a difference (of hybrid to keyword, of two settings or of two snapshots) is more than chance.
     Eval(EvalArguments),
+    /// Find ranking settings that win on judged queries, and what they are worth on others
+    ///
+    /// Tries settings on the queries, cross-validates the gain, and writes the settings as a file for `--settings` and
+    /// for the indexer's key `ranking`. The cross-validated figures are what to expect of new queries.
+    Tune(TuneArguments),
     /// Say what the snapshot holds
     Info(InfoArguments),
 }

@@ -128,7 +128,7 @@ fn keyword_against_hybrid(
         after: Mode::Hybrid.name().to_owned(),
         figures: compared(measure, keyword, hybrid, judged, arguments.seed),
     };
-    arguments.measures.iter().map(|measure| named(*measure)).collect()
+    arguments.compared.iter().map(|measure| named(*measure)).collect()
 }
 
 /// Each mode compared with itself.
@@ -142,7 +142,7 @@ fn same_modes(
 ) -> Vec<NamedComparison> {
     let mut comparisons = Vec::new();
     for ((mode, earlier), (_, later)) in earlier.iter().zip(later) {
-        comparisons.extend(arguments.measures.iter().map(|measure| NamedComparison {
+        comparisons.extend(arguments.compared.iter().map(|measure| NamedComparison {
             before: format!("{mode}, {before}"),
             after: after.to_owned(),
             figures: compared(*measure, earlier, later, judged, arguments.seed),

@@ -16,6 +16,7 @@ mod opened;
 mod output;
 mod search;
 mod table;
+mod tune;
 mod weighted;
 
 use arguments::{Arguments, Command};
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Search(command) => search::search(&arguments.snapshot, command),
         Command::Eval(command) => eval::eval(&arguments.snapshot, command),
+        Command::Tune(command) => tune::tune(&arguments.snapshot, command),
         Command::Info(command) => info::info(&arguments.snapshot, command),
     };
     match result {

@@ -55,6 +55,7 @@ pub mod results;
 pub mod row_set;
 pub mod search;
 pub mod snapshot;
+pub mod tuning;
 pub mod vector;
 
 pub use candidate::Candidate;

@@ -1,9 +1,10 @@
-//! The flags of `searcher eval`. Owns names, help and syntax.
+//! The flags of `searcher eval` and `searcher tune`. Owns names, help and syntax.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use searcher::evaluation::Measure;
+use searcher::tuning;
 
 use super::{ModeArgument, RankingArguments};
 
@@ -54,6 +55,44 @@ pub(crate) struct EvalArguments {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct TuneArguments {
+    #[command(flatten)]
+    pub(crate) judged: JudgedArguments,
+    /// Retrievers to tune
+    #[arg(long, value_enum, default_value_t = ModeArgument::Hybrid)]
+    pub(crate) mode: ModeArgument,
+    /// Measures whose mean is made large, separated by commas
+    #[arg(
+        long,
+        value_name = "NAME@K",
+        value_delimiter = ',',
+        default_values_t = [Measure::Ndcg(10), Measure::JudgedNdcg(10)]
+    )]
+    pub(crate) objective: Vec<Measure>,
+    /// Folds of the cross-validation
+    #[arg(long, value_name = "N", default_value_t = tuning::DEFAULT_FOLDS)]
+    pub(crate) folds: usize,
+    /// Random settings to try before refining the best
+    #[arg(long, value_name = "N", default_value_t = tuning::DEFAULT_TRIALS)]
+    pub(crate) trials: usize,
+    /// Seed of trials, folds, test and interval
+    #[arg(long, value_name = "N", default_value_t = tuning::DEFAULT_SEED)]
+    pub(crate) seed: u64,
+    /// Settings to start from and to compare with [default: the snapshot's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// Filter that every query gets
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Write the settings tuned on all queries; also when the cross-validated gain is not above 0
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// What the figures are compared with. Without any of these hybrid is compared with keyword.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Comparison")]
@@ -71,7 +110,7 @@ pub(crate) struct ComparisonArguments {
         value_delimiter = ',',
         default_values_t = [Measure::Ndcg(10), Measure::JudgedNdcg(10)]
     )]
-    pub(crate) measures: Vec<Measure>,
+    pub(crate) compared: Vec<Measure>,
     /// Seed of the randomisation test
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
     pub(crate) seed: u64,
