@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod comparison;
 mod damage;
 mod formats;
 mod gates;
@@ -17,6 +18,7 @@ mod partitions;
 mod plan;
 mod quality;
 mod readers;
+mod relevance_gate;
 mod reuse;
 mod search;
 mod terminal;

@@ -20,9 +20,12 @@ use crate::output;
 use crate::search::settings;
 
 mod figures;
+mod html;
+mod report;
 mod run_files;
 
 use figures::{Figures, ModeFigures, NamedComparison};
+use report::ReportInputs;
 
 /// The name of the snapshot's own settings in `--against`.
 const SNAPSHOT_DEFAULTS: &str = "defaults";
@@ -72,7 +75,24 @@ pub(crate) fn eval(snapshot: &SnapshotArguments, arguments: &EvalArguments) -> a
         output::say(snapshot.quiet, &format!("wrote `{}`", path.display()));
     }
     let measured = rankings.iter().map(|(mode, rankings)| (*mode, mode_figures(rankings, &judged, arguments)));
-    let figures = Figures { modes: measured.collect(), comparisons };
+    let mut figures = Figures { modes: measured.collect(), comparisons };
+    if let Some(path) = &arguments.report {
+        let inputs = ReportInputs {
+            snapshot: &name,
+            searcher: &searcher,
+            queries: &queries,
+            qrels: &judged.qrels,
+            figures: &figures,
+            tables: vec![figures.means(&arguments.measures), figures::comparisons(&figures.comparisons)],
+            settings: settings.to_toml().map_err(anyhow::Error::msg)?,
+            pictures: arguments.pictures.as_deref().map(fs_err::canonicalize).transpose()?,
+        };
+        report::write(path, &inputs)?;
+        output::say(snapshot.quiet, &format!("wrote `{}`", path.display()));
+    }
+    if !arguments.per_query {
+        figures.modes.iter_mut().for_each(|(_, figures)| figures.per_query = None);
+    }
     if arguments.json {
         output::print_json(&figures)?;
     } else {
@@ -173,7 +193,8 @@ fn mode_figures(rankings: &[Ranking], judged: &Judged, arguments: &EvalArguments
     ModeFigures {
         evaluation: Evaluation { skipped, ..evaluation },
         more: arguments.measures.iter().map(mean).collect(),
-        per_query: arguments.per_query.then(|| metrics_by_query(rankings, &judged.qrels)),
+        // For the report; they are printed when asked for only.
+        per_query: Some(metrics_by_query(rankings, &judged.qrels)),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn explanation(hit: &Hit) -> String {
 fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
     let Some(explain) = &hit.explain else { return Ok(()) };
     writeln!(text, "\n{}  {}  {}", hit.rank, shown(&hit.id), hit.title.as_deref().map_or_else(String::new, shown))?;
-    let RankFusionExplanation { method, alpha, keyword_part, vector_part } = &explain.rank_fusion;
+    let RankFusionExplanation { method, alpha, keyword_part, vector_part, lift } = &explain.rank_fusion;
     write!(text, "  score {:.6}", explain.score)?;
     match (method, alpha) {
         (Some(method), Some(alpha)) => {
@@ -33,6 +33,9 @@ fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
             writeln!(text, " = keyword {keyword_part:.6} + vector {vector_part:.6}  ({})", name(*method))?;
         }
         (None, _) => writeln!(text, "  ({} alone)", if explain.keyword.is_some() { "keyword" } else { "vector" })?,
+    }
+    if let Some(lift) = lift {
+        writeln!(text, "  {lift} of the keyword part for being among the first of the keyword list (keyword_first)")?;
     }
     if let Some(keyword) = &explain.keyword {
         write_keyword(text, keyword)?;

@@ -115,8 +115,10 @@ pub struct RetrieverPart {
     pub rank: Option<u32>,
     /// The score after normalisation (for `reciprocal_rank`: the reciprocal).
     pub normalised: f32,
-    /// The part of the final score.
+    /// The part of the final score, with the lift.
     pub part: f32,
+    /// How much of the part the row has for being among the keyword retriever's first.
+    pub lift: f32,
 }
 
 /// Joins the candidates into one list, best first.
@@ -152,7 +154,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         };
         let parts = scores.iter().zip(ranks).zip(normalised).map(move |((score, rank), normalised)| {
             let score = score.map(|score| score as f32);
-            RetrieverPart { score, rank, normalised: normalised as f32, part: (share * normalised) as f32 }
+            RetrieverPart { score, rank, normalised: normalised as f32, part: (share * normalised) as f32, lift: 0.0 }
         });
         parts.collect::<Vec<RetrieverPart>>()
     };

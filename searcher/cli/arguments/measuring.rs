@@ -43,6 +43,12 @@ pub(crate) struct EvalArguments {
     /// Also write the measures of each query and mode as tab-separated values
     #[arg(long, value_name = "FILE")]
     pub(crate) per_query_tsv: Option<PathBuf>,
+    /// Also write a report as one HTML file: figures, and the first hits of the worst queries
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Folder that the catalog's picture paths are relative to, for the report's pictures
+    #[arg(long, value_name = "DIR", requires = "report")]
+    pub(crate) pictures: Option<PathBuf>,
     /// Also write a TREC run; with several modes one file each, the mode's name before the extension
     #[arg(long, value_name = "FILE")]
     pub(crate) run: Option<PathBuf>,

@@ -56,14 +56,23 @@ impl Serialize for Figures {
 impl Figures {
     /// The tables below each other.
     pub(super) fn shown(&self, more: &[Measure]) -> String {
-        let mut text = self.means(more);
+        let (header, rows) = self.means(more);
+        let mut text = table::figures(header, rows);
+        if let Some(Evaluation { queries, skipped, .. }) = self.modes.first().map(|(_, figures)| figures.evaluation) {
+            text.push_str(&format!("\n{queries} queries"));
+            if skipped > 0 {
+                text.push_str(&format!("; {skipped} more have no relevant item in the judgments and do not count"));
+            }
+            text.push('\n');
+        }
         for (mode, figures) in &self.modes {
             if let Some(queries) = &figures.per_query {
                 text.push_str(&format!("\n{mode}\n{}", per_query(queries)));
             }
         }
         if !self.comparisons.is_empty() {
-            text.push_str(&format!("\n{}", comparisons(&self.comparisons)));
+            let (header, rows) = comparisons(&self.comparisons);
+            text.push_str(&format!("\n{}\np: two-sided paired randomisation test\n", table::figures(header, rows)));
         }
         for named in self.comparisons.iter().filter(|named| !named.figures.changed.is_empty()) {
             text.push_str(&format!("\n{}", changed(named)));
@@ -71,7 +80,8 @@ impl Figures {
         text
     }
 
-    fn means(&self, more: &[Measure]) -> String {
+    /// The header and rows of the means.
+    pub(super) fn means(&self, more: &[Measure]) -> (Vec<String>, Vec<Vec<String>>) {
         let first = self.modes.first().map(|(_, figures)| figures);
         let names = first.map(|figures| figures.evaluation.metrics.named().map(|(name, _)| name.to_owned()));
         let header = std::iter::once(String::new()).chain(names.into_iter().flatten());
@@ -82,15 +92,7 @@ impl Figures {
             let values = usual.iter().chain(others).map(|value| format!("{value:.4}"));
             std::iter::once(mode.name().to_owned()).chain(values).collect()
         });
-        let mut text = table::figures(header.collect(), rows.collect());
-        if let Some(Evaluation { queries, skipped, .. }) = first.map(|figures| figures.evaluation) {
-            text.push_str(&format!("\n{queries} queries"));
-            if skipped > 0 {
-                text.push_str(&format!("; {skipped} more have no relevant item in the judgments and do not count"));
-            }
-            text.push('\n');
-        }
-        text
+        (header.collect(), rows.collect())
     }
 }
 
@@ -104,7 +106,8 @@ fn per_query(queries: &[QueryMetrics]) -> String {
     table::figures(header.collect(), rows.collect())
 }
 
-fn comparisons(comparisons: &[NamedComparison]) -> String {
+/// The header and rows of the comparisons.
+pub(super) fn comparisons(comparisons: &[NamedComparison]) -> (Vec<String>, Vec<Vec<String>>) {
     let header = ["", "measure", "before", "after", "difference", "p", "better", "worse", "equal"];
     let rows = comparisons.iter().map(|NamedComparison { before, after, figures }| {
         vec![
@@ -119,9 +122,7 @@ fn comparisons(comparisons: &[NamedComparison]) -> String {
             figures.equal.to_string(),
         ]
     });
-    let mut text = table::figures(header.map(str::to_owned).to_vec(), rows.collect());
-    text.push_str("\np: two-sided paired randomisation test\n");
-    text
+    (header.map(str::to_owned).to_vec(), rows.collect())
 }
 
 fn changed(named: &NamedComparison) -> String {

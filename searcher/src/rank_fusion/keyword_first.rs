@@ -20,6 +20,7 @@ pub(super) fn lift(ranked: &mut [RankedRow], count: usize) {
     for row in ranked {
         if let Some(part) = row.keyword.as_mut().filter(|part| is_first(part)) {
             part.part += bonus;
+            part.lift = bonus;
             row.score += bonus;
         }
     }
