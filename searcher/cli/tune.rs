@@ -89,7 +89,7 @@ fn provenance(report: &TuningReport, snapshot: &str) -> String {
     let objective: Vec<String> = report.objective.iter().map(ToString::to_string).collect();
     format!(
         "Tuned by `searcher tune` for {} search on snapshot {snapshot}: {} judged queries, objective {},\n{} folds, seed \
-         {}, {} settings tried. Cross-validated {:.4}, untuned {:.4}: gain {:+.4}, 95% interval {:+.4} to {:+.4}, p {:.4}.",
+         {}, {} settings tried. Cross-validated {:.4}, untuned {:.4}: gain {:+.4}, 95% interval {:+.4} to {:+.4}, p {}.",
         report.mode,
         report.queries,
         objective.join(" and "),
@@ -101,7 +101,7 @@ fn provenance(report: &TuningReport, snapshot: &str) -> String {
         report.gain,
         report.gain_interval.0,
         report.gain_interval.1,
-        report.p_value,
+        table::p_value(report.p_value),
     )
 }
 
@@ -113,7 +113,7 @@ fn shown(report: &TuningReport) -> String {
             format!("{:.4}", found.before),
             format!("{:.4}", found.after),
             format!("{:+.4}", found.difference),
-            format!("{:.4}", found.test.p_value),
+            table::p_value(found.test.p_value),
             found.better.to_string(),
             found.worse.to_string(),
             found.equal.to_string(),
@@ -122,7 +122,10 @@ fn shown(report: &TuningReport) -> String {
     let mut text = table::figures(header.map(str::to_owned).to_vec(), rows.collect());
     let (low, high) = report.gain_interval;
     let figures = [
-        ("gain", format!("{:+.4}, 95% interval {low:+.4} to {high:+.4}, p {:.4}", report.gain, report.p_value)),
+        (
+            "gain",
+            format!("{:+.4}, 95% interval {low:+.4} to {high:+.4}, p {}", report.gain, table::p_value(report.p_value)),
+        ),
         ("in sample", format!("{:.4} untuned, {:.4} tuned on all queries", report.untuned, report.in_sample)),
         (
             "trials",

@@ -116,7 +116,7 @@ pub(super) fn comparisons(comparisons: &[NamedComparison]) -> (Vec<String>, Vec<
             format!("{:.4}", figures.before),
             format!("{:.4}", figures.after),
             format!("{:+.4}", figures.difference),
-            format!("{:.4}", figures.test.p_value),
+            table::p_value(figures.test.p_value),
             figures.better.to_string(),
             figures.worse.to_string(),
             figures.equal.to_string(),
