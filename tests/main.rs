@@ -6,6 +6,7 @@ mod harness;
 
 mod bad_input;
 mod browse;
+mod comparison;
 mod damage;
 mod formats;
 mod gates;
@@ -23,6 +24,7 @@ mod plan;
 mod quality;
 mod readers;
 mod recommend;
+mod relevance_gate;
 mod reuse;
 mod search;
 mod terminal;

@@ -32,6 +32,23 @@ fn pictures_find_their_kind_on_the_fixture() {
     assert!(figure(&result, "vector", "ndcg@10") >= 0.5, "{result:#}");
 }
 
+/// The floors are a few hundredths below what the README shows.
+#[test]
+fn every_kind_of_query_keeps_its_floor_on_the_fixture() {
+    let fixtures = root().join("fixtures");
+    for (flag, name, floors) in [
+        ("--queries", "", [("keyword", 0.72), ("vector", 0.78), ("hybrid", 0.80)]),
+        ("--image-queries", "image_", [("keyword", 0.0), ("vector", 0.70), ("hybrid", 0.70)]),
+        ("--image-queries", "multimodal_", [("keyword", 0.02), ("vector", 0.65), ("hybrid", 0.33)]),
+    ] {
+        let (queries, qrels) = (fixtures.join(format!("{name}queries.tsv")), fixtures.join(format!("{name}qrels.tsv")));
+        let result = evaluate(fixture_store(), flag, &queries, &qrels);
+        for (mode, floor) in floors {
+            assert!(figure(&result, mode, "ndcg@10") >= floor, "{name}{mode}: {result:#}");
+        }
+    }
+}
+
 #[test]
 fn real_catalogs_with_pictures_run_through() {
     let Some(shared) = shared() else { return };

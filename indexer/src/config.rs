@@ -19,8 +19,10 @@ use crate::error::IndexError;
 mod file;
 mod gates;
 mod languages;
+mod relevance;
 
 pub use gates::*;
+pub use relevance::{DEFAULT_MAX_RELEVANCE_DROP, DEFAULT_RELEVANCE_METRIC, RelevanceGate};
 
 /// Partitions of the embeddings: the unit of reuse, of memory and of sharing out work.
 pub const DEFAULT_PARTITIONS: u32 = 8;

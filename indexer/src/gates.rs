@@ -3,7 +3,7 @@
 //! `[gates]`, and its result is deterministic for one snapshot, parent and configuration.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemas::manifest::{GateResult, Manifest};
 use schemas::{SnapshotId, Store};
@@ -16,6 +16,7 @@ use crate::report::RunCounts;
 mod changes;
 mod force;
 mod recall;
+mod relevance;
 
 pub use force::Force;
 
@@ -37,6 +38,8 @@ pub struct Parent {
     pub id: SnapshotId,
     /// Its manifest.
     pub manifest: Manifest,
+    /// Its folder.
+    pub folder: PathBuf,
 }
 
 impl Parent {
@@ -45,8 +48,9 @@ impl Parent {
     #[must_use]
     pub fn read(store: &Store, current: Option<&SnapshotId>) -> Option<Parent> {
         let id = current?.clone();
-        match Manifest::read(&store.snapshot_folder(&id)) {
-            Ok(manifest) => Some(Parent { id, manifest }),
+        let folder = store.snapshot_folder(&id);
+        match Manifest::read(&folder) {
+            Ok(manifest) => Some(Parent { id, manifest, folder }),
             Err(error) => {
                 tracing::warn!(
                     snapshot = %id,
@@ -84,6 +88,11 @@ pub(crate) fn measure(
     add("min_ann_recall", recall::ann_recall(folder, manifest, config)?);
     if !config.golden_queries.is_empty() {
         add("golden_queries", Some(golden_queries(searcher, config)?));
+    }
+    if let Some(gate) = &config.relevance {
+        for (name, result) in relevance::relevance(searcher, parent, gate)? {
+            add(name, Some(result));
+        }
     }
     Ok(gates)
 }

@@ -173,6 +173,9 @@ pub struct RankFusionManifest {
     pub reciprocal_rank_constant: f32,
     /// Candidates taken from each retriever.
     pub depth: usize,
+    /// So many of the keyword retriever's best stand before all others; 0, as in snapshots of earlier versions: none.
+    #[serde(default)]
+    pub keyword_first: usize,
 }
 
 /// Size and checksum of a file.

@@ -90,6 +90,10 @@ pub struct RankFusionSettings {
     /// Candidates from each retriever, at least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
+    /// So many of the keyword retriever's best stand before all others, in the order of the combined scores; for
+    /// queries of texts alone. 0: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyword_first: Option<usize>,
 }
 
 /// How many words of a query an item must have to be found by keyword search. Written `any`, `all` or as a share: `75%`.
@@ -175,9 +179,17 @@ impl RankingSettings {
     /// When a value is out of its range, or writing fails.
     pub fn write(&self, path: &Path, comment: &str) -> Result<(), SchemaError> {
         self.check().map_err(|reason| SchemaError::invalid(path, reason))?;
-        let body = toml::to_string(self).map_err(|error| SchemaError::invalid(path, error.to_string()))?;
+        let body = self.to_toml().map_err(|reason| SchemaError::invalid(path, reason))?;
         let comment: String = comment.lines().map(|line| format!("# {line}\n")).collect();
         write_durably(path, format!("{comment}{body}").as_bytes())
+    }
+
+    /// The settings as they are written.
+    ///
+    /// # Errors
+    /// When a key has no form in TOML, which no key that was read has.
+    pub fn to_toml(&self) -> Result<String, String> {
+        toml::to_string(self).map_err(|error| error.to_string())
     }
 
     /// Whether every value is in its range; the text names the key that is not.
@@ -242,6 +254,7 @@ impl RankFusionSettings {
             alpha: self.alpha.unwrap_or(manifest.alpha),
             reciprocal_rank_constant: self.reciprocal_rank_constant.unwrap_or(manifest.reciprocal_rank_constant),
             depth: self.depth.unwrap_or(manifest.depth),
+            keyword_first: self.keyword_first.unwrap_or(manifest.keyword_first),
         }
     }
 }

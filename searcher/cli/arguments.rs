@@ -13,6 +13,10 @@ use crate::history_arguments::{HistoryArguments, RecommendArguments, SimilarArgu
 use crate::list_arguments::ListArguments;
 use crate::weighted::Weighted;
 
+mod measuring;
+
+pub(crate) use measuring::{ComparisonArguments, EvalArguments, JudgedArguments, TuneArguments};
+
 /// Answers queries from a published snapshot: keyword, vector and hybrid search over a product catalog.
 #[derive(Debug, Parser)]
 #[command(name = "searcher", version, about, max_term_width = 100)]
@@ -24,7 +28,7 @@ pub(crate) struct Arguments {
 }
 
 /// What is searched, and how the program behaves.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What is opened")]
 pub(crate) struct SnapshotArguments {
     /// Store whose published snapshot is opened
@@ -70,9 +74,15 @@ pub(crate) enum Command {
     Recommend(RecommendArguments),
     /// Measure keyword, vector and hybrid search on judged queries
     ///
-    /// Prints nDCG@10, nDCG@10 over judged items only, the judged share of the first ten, recall@100, MRR@10 and MAP
-    /// as trec_eval computes them, over the queries with at least one relevant item.
+    /// Prints nDCG@10, nDCG@10 over judged items only, the judged share of the first ten, both nDCGs with exponential
+    /// gain, P@10, recall@100, MRR@10 and MAP as trec_eval computes them, over the queries with at least one relevant
+    /// item; and whether a difference (of hybrid to keyword, of two settings or of two snapshots) is more than chance.
     Eval(EvalArguments),
+    /// Find ranking settings that win on judged queries, and what they are worth on others
+    ///
+    /// Tries settings on the queries, cross-validates the gain, and writes the settings as a file for `--settings` and
+    /// for the indexer's key `ranking`. The cross-validated figures are what to expect of new queries.
+    Tune(TuneArguments),
     /// Say what the snapshot holds
     Info(InfoArguments),
 }
@@ -158,31 +168,6 @@ pub(crate) struct RankingArguments {
     /// Weight of being unlike the hits before against the score, 0 (off) to 1; for the first 100 hits
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(crate) diversity: f32,
-}
-
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("questions").required(true))]
-pub(crate) struct EvalArguments {
-    /// Queries, `qid<TAB>text`
-    #[arg(long, value_name = "FILE", group = "questions")]
-    pub(crate) queries: Option<PathBuf>,
-    /// Picture queries, `qid<TAB>path` or `qid<TAB>path<TAB>text`; paths are relative to the file
-    #[arg(long, value_name = "FILE", group = "questions")]
-    pub(crate) image_queries: Option<PathBuf>,
-    /// Judgments, `qid 0 docid grade`
-    #[arg(long, value_name = "FILE")]
-    pub(crate) qrels: PathBuf,
-    /// Modes to measure, separated by commas [default: all that the snapshot has]
-    #[arg(long = "mode", value_enum, value_delimiter = ',')]
-    pub(crate) modes: Vec<ModeArgument>,
-    /// Also write a TREC run; with several modes one file each, the mode's name before the extension
-    #[arg(long, value_name = "FILE")]
-    pub(crate) run: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) ranking: RankingArguments,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,76 +1,204 @@
-//! `searcher eval`. Owns reading queries and judgments, and the table, JSON and run files; the measures are the
-//! library's.
+//! `searcher eval`. Owns what is measured and compared, and with what flags; the measures are the library's, the forms of
+//! the output are in `eval/`.
 
-use std::collections::BTreeMap;
-use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use schemas::trec::{self, Qrels};
-use searcher::evaluation::{Evaluation, EvaluationQuery, Ranking, evaluate_rankings, has_relevant, rank};
+use schemas::RankingSettings;
+use searcher::evaluation::{
+    Evaluation, EvaluationQuery, Measure, Ranking, compare, evaluate_rankings, metrics_by_query, rank, values_by_query,
+};
 use searcher::{Mode, Searcher};
 
-use crate::arguments::{EvalArguments, SnapshotArguments};
+use crate::arguments::{ComparisonArguments, EvalArguments, SnapshotArguments};
+use crate::judged::{self, Judged};
 use crate::opened::{Opened, open};
-use crate::search;
-use crate::{output, table};
+use crate::output;
+use crate::search::Ranking as QueryRanking;
 
-/// Ranks that recall@100 needs.
-const LEAST_DEPTH: usize = 100;
+mod figures;
+mod html;
+mod report;
+mod run_files;
+
+use figures::{Figures, ModeFigures, NamedComparison};
+use report::ReportInputs;
+
+/// The name of the snapshot's own settings in `--against`.
+const SNAPSHOT_DEFAULTS: &str = "defaults";
+
+/// The ranked lists of each mode.
+type RankingsByMode = Vec<(Mode, Vec<Ranking>)>;
 
 /// Measures the modes on judged queries. Exit code 1 when no query has a relevant item.
 pub(crate) fn eval(snapshot: &SnapshotArguments, arguments: &EvalArguments) -> anyhow::Result<ExitCode> {
-    let queries = read_queries(arguments)?;
-    let qrels = trec::read_qrels(&arguments.qrels)?;
-    let Opened { searcher, .. } = open(snapshot)?;
+    let judged = judged::read(&arguments.judged)?;
+    let ranking = QueryRanking::read(&arguments.ranking)?;
+    let against = against(&arguments.comparison)?;
+    let Opened { searcher, snapshot: name } = open(snapshot)?;
     let modes = modes(snapshot, arguments, &searcher);
-    say_what_is_missing(snapshot, &searcher, &modes, &queries, &qrels);
-    let is_judged = |query: &&EvaluationQuery| qrels.get(&query.id).is_some_and(has_relevant);
-    let asked: Vec<&EvaluationQuery> = match arguments.run {
-        Some(_) => queries.iter().collect(),
-        None => queries.iter().filter(is_judged).collect(),
-    };
+    let queries = judged.ranked_by(&ranking);
+    judged.say_what_is_missing(snapshot.quiet, &modes);
+    judged::say_if_shallow(snapshot.quiet, &searcher, &queries);
+    let asked: Vec<&EvaluationQuery> =
+        queries.iter().filter(|asked| arguments.run.is_some() || judged.counts(asked)).collect();
     let rankings = rank_all(snapshot, &searcher, &asked, &modes)?;
+    let comparisons = match &against {
+        None => keyword_against_hybrid(&rankings, &judged, &arguments.comparison),
+        Some(Against { name: before, settings: other, snapshot: folder }) => {
+            let opened = folder.as_deref().map(|folder| open_other(snapshot, folder)).transpose()?;
+            let other_searcher = opened.as_ref().map_or(&searcher, |opened| &opened.searcher);
+            let queries = match other {
+                Some(settings) => judged.ranked_by(&ranking.with_settings(settings)),
+                None => judged.ranked_by(&ranking),
+            };
+            let asked: Vec<&EvaluationQuery> = queries.iter().filter(|asked| judged.counts(asked)).collect();
+            let earlier = rank_all(snapshot, other_searcher, &asked, &modes)?;
+            let after = match (folder, &arguments.ranking.settings) {
+                (Some(_), _) => name.as_str(),
+                (None, Some(path)) => &path.to_string_lossy(),
+                (None, None) => "the snapshot's defaults",
+            };
+            same_modes(before, &earlier, after, &rankings, &judged, &arguments.comparison)
+        }
+    };
     if let Some(path) = &arguments.run {
         for (mode, rankings) in &rankings {
-            let path = if modes.len() == 1 { path.clone() } else { with_mode(path, *mode) };
-            write_run(&path, rankings, *mode)?;
+            let path = if modes.len() == 1 { path.clone() } else { run_files::with_mode(path, *mode) };
+            run_files::write_run(&path, rankings, *mode)?;
             output::say(snapshot.quiet, &format!("wrote `{}`", path.display()));
         }
     }
-    let evaluations = rankings.iter().map(|(mode, rankings)| {
-        let evaluation = evaluate_rankings(rankings, &qrels);
-        (*mode, Evaluation { skipped: queries.len() - evaluation.queries, ..evaluation })
-    });
-    let evaluations: BTreeMap<Mode, Evaluation> = evaluations.collect();
-    if arguments.json {
-        let by_name: Vec<(&str, Evaluation)> = evaluations.iter().map(|(mode, found)| (mode.name(), *found)).collect();
-        output::print_json(&Figures(by_name))?;
-    } else {
-        output::print(&shown(&evaluations))?;
+    if let Some(path) = &arguments.per_query_tsv {
+        let measured = rankings.iter().map(|(mode, rankings)| (*mode, metrics_by_query(rankings, &judged.qrels)));
+        run_files::write_per_query(path, &measured.collect::<Vec<_>>())?;
+        output::say(snapshot.quiet, &format!("wrote `{}`", path.display()));
     }
-    let none_measured = evaluations.values().all(|evaluation| evaluation.queries == 0);
+    let measured = rankings.iter().map(|(mode, rankings)| (*mode, mode_figures(rankings, &judged, arguments)));
+    let mut figures = Figures { modes: measured.collect(), comparisons };
+    if let Some(path) = &arguments.report {
+        let inputs = ReportInputs {
+            snapshot: &name,
+            searcher: &searcher,
+            queries: &queries,
+            qrels: &judged.qrels,
+            figures: &figures,
+            tables: vec![figures.means(&arguments.measures), figures::comparisons(&figures.comparisons)],
+            settings: ranking.settings().to_toml().map_err(anyhow::Error::msg)?,
+            pictures: arguments.pictures.as_deref().map(fs_err::canonicalize).transpose()?,
+        };
+        report::write(path, &inputs)?;
+        output::say(snapshot.quiet, &format!("wrote `{}`", path.display()));
+    }
+    if !arguments.per_query {
+        figures.modes.iter_mut().for_each(|(_, figures)| figures.per_query = None);
+    }
+    if arguments.json {
+        output::print_json(&figures)?;
+    } else {
+        output::print(&figures.shown(&arguments.measures))?;
+    }
+    let none_measured = figures.modes.iter().all(|(_, figures)| figures.evaluation.queries == 0);
     if none_measured {
         output::say(snapshot.quiet, "no query has a relevant item in the judgments; check that the ids agree");
     }
     Ok(ExitCode::from(u8::from(none_measured)))
 }
 
-fn read_queries(arguments: &EvalArguments) -> anyhow::Result<Vec<EvaluationQuery>> {
-    let queries: Vec<EvaluationQuery> = match (&arguments.queries, &arguments.image_queries) {
-        (Some(path), _) => trec::read_queries(path)?.iter().map(EvaluationQuery::from_text).collect(),
-        (None, Some(path)) => {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            trec::read_queries(path)?.iter().map(|line| EvaluationQuery::from_picture(line, folder)).collect()
-        }
-        // clap's group asks for one of them.
-        (None, None) => Vec::new(),
+/// What the figures are compared with.
+struct Against {
+    /// How it is called in the output.
+    name: String,
+    /// Other settings; `None`: the same ones.
+    settings: Option<RankingSettings>,
+    /// Folder of another snapshot; `None`: the same one.
+    snapshot: Option<std::path::PathBuf>,
+}
+
+fn against(arguments: &ComparisonArguments) -> anyhow::Result<Option<Against>> {
+    let ComparisonArguments { against, against_snapshot, .. } = arguments;
+    let name = match (against, against_snapshot) {
+        (None, None) => return Ok(None),
+        (Some(path), None) | (None, Some(path)) => path.to_string_lossy().into_owned(),
+        (Some(settings), Some(folder)) => format!("{} with {}", folder.display(), settings.display()),
     };
-    let ranking = search::Ranking::read(&arguments.ranking)?;
-    let ranked = |asked: EvaluationQuery| EvaluationQuery { query: ranking.apply(asked.query), ..asked };
-    Ok(queries.into_iter().map(ranked).collect())
+    let settings = match against {
+        Some(path) if path == Path::new(SNAPSHOT_DEFAULTS) => Some(RankingSettings::default()),
+        Some(path) => Some(RankingSettings::read(path)?),
+        None => None,
+    };
+    Ok(Some(Against { name, settings, snapshot: against_snapshot.clone() }))
+}
+
+fn open_other(arguments: &SnapshotArguments, folder: &Path) -> anyhow::Result<Opened> {
+    open(&SnapshotArguments { snapshot: Some(folder.to_owned()), ..arguments.clone() })
+        .with_context(|| format!("cannot compare with snapshot `{}`", folder.display()))
+}
+
+/// Hybrid compared with keyword, where both were measured.
+fn keyword_against_hybrid(
+    rankings: &RankingsByMode,
+    judged: &Judged,
+    arguments: &ComparisonArguments,
+) -> Vec<NamedComparison> {
+    let of = |wanted: Mode| rankings.iter().find(|(mode, _)| *mode == wanted).map(|(_, rankings)| rankings);
+    let Some((keyword, hybrid)) = of(Mode::Keyword).zip(of(Mode::Hybrid)) else { return Vec::new() };
+    let named = |measure| NamedComparison {
+        before: Mode::Keyword.name().to_owned(),
+        after: Mode::Hybrid.name().to_owned(),
+        figures: compared(measure, keyword, hybrid, judged, arguments.seed),
+    };
+    arguments.compared.iter().map(|measure| named(*measure)).collect()
+}
+
+/// Each mode compared with itself.
+fn same_modes(
+    before: &str,
+    earlier: &RankingsByMode,
+    after: &str,
+    later: &RankingsByMode,
+    judged: &Judged,
+    arguments: &ComparisonArguments,
+) -> Vec<NamedComparison> {
+    let mut comparisons = Vec::new();
+    for ((mode, earlier), (_, later)) in earlier.iter().zip(later) {
+        comparisons.extend(arguments.compared.iter().map(|measure| NamedComparison {
+            before: format!("{mode}, {before}"),
+            after: after.to_owned(),
+            figures: compared(*measure, earlier, later, judged, arguments.seed),
+        }));
+    }
+    comparisons
+}
+
+fn compared(
+    measure: Measure,
+    before: &[Ranking],
+    after: &[Ranking],
+    judged: &Judged,
+    seed: u64,
+) -> searcher::evaluation::Comparison {
+    let values = |rankings| values_by_query(rankings, &judged.qrels, measure);
+    compare(measure, &values(before), &values(after), seed)
+}
+
+fn mode_figures(rankings: &[Ranking], judged: &Judged, arguments: &EvalArguments) -> ModeFigures {
+    let evaluation = evaluate_rankings(rankings, &judged.qrels);
+    let skipped = judged.queries.len() - evaluation.queries;
+    let mean = |measure: &Measure| {
+        let values = values_by_query(rankings, &judged.qrels, *measure);
+        let sum = values.iter().fold(0.0, |sum, (_, value)| sum + value);
+        (measure.to_string(), sum / values.len().max(1) as f64)
+    };
+    ModeFigures {
+        evaluation: Evaluation { skipped, ..evaluation },
+        more: arguments.measures.iter().map(mean).collect(),
+        // For the report; they are printed when asked for only.
+        per_query: Some(metrics_by_query(rankings, &judged.qrels)),
+    }
 }
 
 /// The modes to measure, each once.
@@ -86,44 +214,15 @@ fn modes(snapshot: &SnapshotArguments, arguments: &EvalArguments, searcher: &Sea
     Mode::ALL.to_vec()
 }
 
-fn say_what_is_missing(
-    snapshot: &SnapshotArguments,
-    searcher: &Searcher,
-    modes: &[Mode],
-    queries: &[EvaluationQuery],
-    qrels: &Qrels,
-) {
-    let without_text = queries.iter().filter(|asked| asked.query.keyword_texts().next().is_none()).count();
-    if without_text > 0 && modes.contains(&Mode::Keyword) {
-        let text = format!("{without_text} queries have no text: keyword search finds nothing for them");
-        output::say(snapshot.quiet, &text);
-    }
-    let known = |id: &str| queries.iter().any(|query| query.id == id);
-    let not_asked = qrels.iter().filter(|(id, judgments)| has_relevant(judgments) && !known(id)).count();
-    if not_asked > 0 {
-        output::say(
-            snapshot.quiet,
-            &format!("{not_asked} judged queries are not in the queries file; they do not count"),
-        );
-    }
-    let depth = queries.iter().map(|asked| searcher.depth(&asked.query)).min().unwrap_or(LEAST_DEPTH);
-    if depth < LEAST_DEPTH {
-        output::say(
-            snapshot.quiet,
-            &format!("recall@100 sees only {depth} candidates; `--depth {LEAST_DEPTH}` gives enough"),
-        );
-    }
-}
-
 fn rank_all(
     snapshot: &SnapshotArguments,
     searcher: &Searcher,
     asked: &[&EvaluationQuery],
     modes: &[Mode],
-) -> anyhow::Result<Vec<(Mode, Vec<Ranking>)>> {
+) -> anyhow::Result<RankingsByMode> {
     let draws = !snapshot.quiet && std::io::stderr().is_terminal();
     let bar = if draws { ProgressBar::new(asked.len() as u64) } else { ProgressBar::hidden() };
-    let mut rankings: Vec<(Mode, Vec<Ranking>)> = modes.iter().map(|mode| (*mode, Vec::new())).collect();
+    let mut rankings: RankingsByMode = modes.iter().map(|mode| (*mode, Vec::new())).collect();
     for query in asked {
         let found = rank(searcher, query, modes).with_context(|| format!("query `{}`", query.id))?;
         for ((_, rankings), found) in rankings.iter_mut().zip(found) {
@@ -133,65 +232,4 @@ fn rank_all(
     }
     bar.finish_and_clear();
     Ok(rankings)
-}
-
-/// `run.txt` → `run.hybrid.txt`.
-fn with_mode(path: &Path, mode: Mode) -> PathBuf {
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(mode.name());
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
-}
-
-fn write_run(path: &Path, rankings: &[Ranking], mode: Mode) -> anyhow::Result<()> {
-    let mut file = BufWriter::new(fs_err::File::create(path)?);
-    for ranking in rankings {
-        trec::write_run(&mut file, &ranking.query, &ranking.run(), &format!("catalens-{mode}"))?;
-    }
-    Ok(file.flush()?)
-}
-
-fn shown(evaluations: &BTreeMap<Mode, Evaluation>) -> String {
-    let names =
-        evaluations.values().next().map(|evaluation| evaluation.metrics.named().map(|(name, _)| name.to_owned()));
-    let header = std::iter::once(String::new()).chain(names.into_iter().flatten()).collect();
-    let rows = evaluations.iter().map(|(mode, evaluation)| {
-        let figures = evaluation.metrics.named().map(|(_, value)| format!("{value:.4}"));
-        std::iter::once(mode.name().to_owned()).chain(figures).collect()
-    });
-    let mut text = table::figures(header, rows.collect());
-    if let Some(Evaluation { queries, skipped, .. }) = evaluations.values().next() {
-        text.push_str(&format!("\n{queries} queries"));
-        if *skipped > 0 {
-            text.push_str(&format!("; {skipped} more have no relevant item in the judgments and do not count"));
-        }
-        text.push('\n');
-    }
-    text
-}
-
-/// An object with a key per mode, in the order of the modes.
-struct Figures<'a>(Vec<(&'a str, Evaluation)>);
-
-impl serde::Serialize for Figures<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn run_files_are_named_by_mode() {
-        let named = |path: &str| with_mode(Path::new(path), Mode::Hybrid);
-        assert_eq!(named("out/run.txt"), Path::new("out/run.hybrid.txt"));
-        assert_eq!(named("run"), Path::new("run.hybrid"));
-        assert_eq!(named("run.v1.trec"), Path::new("run.v1.hybrid.trec"));
-    }
 }

@@ -23,7 +23,7 @@ pub(crate) fn explanation(hit: &Hit) -> String {
 fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
     let Some(explain) = &hit.explain else { return Ok(()) };
     writeln!(text, "\n{}  {}  {}", hit.rank, shown(&hit.id), hit.title.as_deref().map_or_else(String::new, shown))?;
-    let RankFusionExplanation { method, alpha, keyword_part, vector_part, profile_part } = &explain.rank_fusion;
+    let RankFusionExplanation { method, alpha, keyword_part, vector_part, profile_part, lift } = &explain.rank_fusion;
     write!(text, "  score {:.6}", explain.score)?;
     let parts = [
         ("keyword", explain.keyword.is_some().then_some(*keyword_part)),
@@ -45,6 +45,9 @@ fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
             sum.join(" + "),
             method.map_or_else(String::new, |method| format!("{method}{alpha})"))
         )?;
+    }
+    if let Some(lift) = lift {
+        writeln!(text, "  {lift} of the keyword part for being among the first of the keyword list (keyword_first)")?;
     }
     if let Some(keyword) = &explain.keyword {
         write_keyword(text, keyword)?;

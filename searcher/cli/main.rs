@@ -14,6 +14,7 @@ mod facets;
 mod history;
 mod history_arguments;
 mod info;
+mod judged;
 mod list_arguments;
 mod opened;
 mod output;
@@ -21,6 +22,7 @@ mod recommend;
 mod search;
 mod similar;
 mod table;
+mod tune;
 mod weighted;
 
 use arguments::{Arguments, Command};
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Similar(command) => similar::similar(&arguments.snapshot, command),
         Command::Recommend(command) => recommend::recommend(&arguments.snapshot, command),
         Command::Eval(command) => eval::eval(&arguments.snapshot, command),
+        Command::Tune(command) => tune::tune(&arguments.snapshot, command),
         Command::Info(command) => info::info(&arguments.snapshot, command),
     };
     match result {

@@ -92,16 +92,26 @@ pub(crate) struct Ranking<'a> {
 impl<'a> Ranking<'a> {
     /// Reads the files that the flags name.
     pub(crate) fn read(arguments: &'a RankingArguments) -> anyhow::Result<Ranking<'a>> {
-        let settings = arguments.settings.as_deref().map(RankingSettings::read).transpose()?;
-        let mut settings = settings.unwrap_or_default();
-        settings.keyword.matching = arguments.matching.or(settings.keyword.matching);
+        let settings = arguments.settings.as_deref().map(RankingSettings::read).transpose()?.unwrap_or_default();
         let synonyms = arguments.synonyms.as_deref().map(Synonyms::read).transpose()?.map(Arc::new);
         Ok(Ranking { arguments, settings, synonyms })
+    }
+
+    /// What the settings file says.
+    pub(crate) fn settings(&self) -> &RankingSettings {
+        &self.settings
+    }
+
+    /// The same flags with other settings behind them.
+    pub(crate) fn with_settings(&self, settings: &RankingSettings) -> Ranking<'a> {
+        Ranking { arguments: self.arguments, settings: settings.clone(), synonyms: self.synonyms.clone() }
     }
 
     /// The query with what decides its ranking: the flags, and behind them the settings file.
     pub(crate) fn apply(&self, query: Query) -> Query {
         let Ranking { arguments, settings, synonyms } = self;
+        let mut settings = settings.clone();
+        settings.keyword.matching = arguments.matching.or(settings.keyword.matching);
         Query {
             filter: arguments.filter.clone(),
             method: arguments.method.map(Into::into),
@@ -109,7 +119,7 @@ impl<'a> Ranking<'a> {
             modality_weights: arguments.modality_weights.clone(),
             depth: arguments.depth,
             diversity: arguments.diversity,
-            settings: settings.clone(),
+            settings,
             synonyms: synonyms.clone(),
             ..query
         }

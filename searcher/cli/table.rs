@@ -84,6 +84,11 @@ pub(crate) fn figures(header: Vec<String>, rows: Vec<Vec<String>>) -> String {
     finished(&table)
 }
 
+/// A p-value with four decimals; it is never 0.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.0001 { "<0.0001".to_owned() } else { format!("{p:.4}") }
+}
+
 /// Names and values below each other.
 pub(crate) fn pairs(rows: &[(String, String)]) -> String {
     let mut table = Table::new();

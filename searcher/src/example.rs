@@ -23,7 +23,7 @@ use crate::keyword::{
     DEFAULT_B, DEFAULT_DESCRIPTION_WEIGHT, DEFAULT_K1, DEFAULT_MATCHING, DEFAULT_PROXIMITY, DEFAULT_TITLE_WEIGHT,
     KEYWORD_FOLDER, KeywordWriter,
 };
-use crate::rank_fusion::{DEFAULT_ALPHA, DEFAULT_RECIPROCAL_RANK_CONSTANT};
+use crate::rank_fusion::{DEFAULT_ALPHA, DEFAULT_KEYWORD_FIRST, DEFAULT_RECIPROCAL_RANK_CONSTANT};
 use crate::vector::{DEFAULT_CONNECTIVITY, DEFAULT_EXPANSION_ADD, DEFAULT_EXPANSION_SEARCH, GRAPH_FILE, GraphWriter};
 
 /// Length of the made-up embeddings.
@@ -240,6 +240,7 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
         }),
         rank_fusion: RankFusionManifest {
             method: schemas::manifest::RankFusionMethod::default(),
+            keyword_first: DEFAULT_KEYWORD_FIRST,
             alpha: DEFAULT_ALPHA,
             reciprocal_rank_constant: DEFAULT_RECIPROCAL_RANK_CONSTANT,
             depth: DEPTH,

@@ -50,6 +50,10 @@ pub struct RankFusionExplanation {
     /// Part of the final score that comes from a user's profile; `profile` in JSON, and not there where none re-ranks.
     #[serde(rename = "profile", skip_serializing_if = "Option::is_none")]
     pub profile_part: Option<f32>,
+    /// How much of the keyword part the item has for being among the keyword retriever's first (`keyword_first`); not
+    /// there where it is none of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lift: Option<f32>,
 }
 
 /// The keyword side of a score.
@@ -91,7 +95,7 @@ impl Explanation {
     ) -> Result<Explanation, SearchError> {
         let keyword = match (&ranked.keyword, &question.keyword) {
             (Some(part), Some(query)) => {
-                let RetrieverPart { score, rank, normalised, part: _ } = *part;
+                let RetrieverPart { score, rank, normalised, part: _, lift: _ } = *part;
                 let KeywordParts { terms, proximity } = index.explain(query, ranked.row)?;
                 Some(KeywordExplanation { score: score.unwrap_or(0.0), normalised, rank, terms, proximity })
             }
@@ -99,7 +103,7 @@ impl Explanation {
         };
         let vector = match (&ranked.vector, question.vector_scorer()) {
             (Some(part), Some(scorer)) => {
-                let RetrieverPart { score, rank, normalised, part: _ } = *part;
+                let RetrieverPart { score, rank, normalised, part: _, lift: _ } = *part;
                 Some(VectorExplanation { score, normalised, rank, modalities: scorer.explain(ranked.row)? })
             }
             (Some(_), None) | (None, _) => None,
@@ -119,6 +123,7 @@ impl Explanation {
                 keyword_part: part(ranked.keyword),
                 vector_part: part(ranked.vector),
                 profile_part: ranked.profile.map(|side| side.part),
+                lift: ranked.keyword.map(|side| side.lift).filter(|lift| *lift > 0.0),
             },
             keyword,
             vector,

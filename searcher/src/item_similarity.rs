@@ -51,7 +51,7 @@ impl<'a> ItemSimilarity<'a> {
         let embeddings = if *is_single {
             QueryEmbeddings { embeddings, weights: weights.clone(), vector: None }
         } else {
-            files.embedding_fusion.query_embeddings(&embeddings, weights.clone())
+            files.embedding_fusion.query_embeddings(&embeddings, weights.clone())?
         };
         Ok(ComparedItem { files, embeddings, is_single: *is_single })
     }

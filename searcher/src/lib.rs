@@ -60,6 +60,7 @@ mod neighbours;
 pub mod query;
 pub mod query_encoder;
 pub mod query_text;
+mod random;
 pub mod rank_fusion;
 pub mod recommend;
 pub mod results;
@@ -67,6 +68,7 @@ pub mod row_set;
 pub mod search;
 pub mod snapshot;
 pub mod sort;
+pub mod tuning;
 pub mod vector;
 
 pub use candidate::Candidate;

@@ -24,7 +24,7 @@ impl Searcher {
         let id = self.items.id(row)?.to_owned();
         let like = vec![ItemPart { id, weight: DEFAULT_PART_WEIGHT }];
         let encoded = self.encode(&Query { like, mode: Mode::Vector, ..Query::default() })?;
-        let query = self.weighted(encoded);
+        let query = self.weighted(encoded)?;
         let scorer = files.scorer(&query);
         vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, Some(among), depth)
             .map_err(|error| self.name_damaged_file(error))
@@ -40,12 +40,14 @@ impl Searcher {
     }
 
     /// What [`Searcher::encode`] gave, with the snapshot's modality weights, for [`Searcher::likeness`].
-    #[must_use]
-    pub fn weighted(&self, encoded: EncodedQuery) -> QueryEmbeddings {
+    ///
+    /// # Errors
+    /// When an embedding does not have its modality's dimension.
+    pub fn weighted(&self, encoded: EncodedQuery) -> Result<QueryEmbeddings, SearchError> {
         let weights = self.manifest().modalities.iter().map(|modality| modality.weight).collect();
         match &self.vector {
             Some(files) => files.embedding_fusion.query_embeddings(&encoded.embeddings, weights),
-            None => QueryEmbeddings { embeddings: encoded.embeddings, weights, vector: None },
+            None => Ok(QueryEmbeddings { embeddings: encoded.embeddings, weights, vector: None }),
         }
     }
 }

@@ -14,12 +14,16 @@
 //! standard deviations (both as in Bruch et al.). `reciprocal_rank` is `Σ 1/(k + rank)` (Cormack, Clarke, Büttcher
 //! 2009); alpha plays no part in it, and a row outside a list gets 0 from it.
 //!
+//! `keyword_first` puts the keyword retriever's best rows before all others; see [`keyword_first`].
+//!
 //! When only one retriever takes part nothing is combined: the score is that retriever's own.
 
 use std::cmp::Ordering;
 
 use schemas::Row;
 use schemas::manifest::{RankFusionManifest, RankFusionMethod};
+
+mod keyword_first;
 
 /// Share of the vector score in the convex combination: both sides count the same. Quality changes slowly around the
 /// middle (README, "Relevance"); a shop with judgments should tune it.
@@ -28,6 +32,8 @@ pub const DEFAULT_ALPHA: f32 = 0.5;
 pub const DEFAULT_RECIPROCAL_RANK_CONSTANT: f32 = 60.0;
 /// Candidates from each retriever, as in Bruch et al.
 pub const DEFAULT_DEPTH: usize = 1000;
+/// None of the keyword retriever's best stand before the others: what that is worth depends on the catalog.
+pub const DEFAULT_KEYWORD_FIRST: usize = 0;
 
 /// Smallest spread of scores that is divided by; below it a retriever does not tell the candidates apart.
 const SMALLEST_SPREAD: f64 = 1e-9;
@@ -54,6 +60,8 @@ pub struct RankFusion {
     pub alpha: f32,
     /// Constant of reciprocal rank fusion. Default: [`DEFAULT_RECIPROCAL_RANK_CONSTANT`].
     pub reciprocal_rank_constant: f32,
+    /// So many of the keyword retriever's best stand before all others. Default: [`DEFAULT_KEYWORD_FIRST`].
+    pub keyword_first: usize,
 }
 
 impl Default for RankFusion {
@@ -62,14 +70,15 @@ impl Default for RankFusion {
             method: RankFusionMethod::default(),
             alpha: DEFAULT_ALPHA,
             reciprocal_rank_constant: DEFAULT_RECIPROCAL_RANK_CONSTANT,
+            keyword_first: DEFAULT_KEYWORD_FIRST,
         }
     }
 }
 
 impl From<&RankFusionManifest> for RankFusion {
     fn from(manifest: &RankFusionManifest) -> Self {
-        let RankFusionManifest { method, alpha, reciprocal_rank_constant, depth: _ } = *manifest;
-        RankFusion { method, alpha, reciprocal_rank_constant }
+        let RankFusionManifest { method, alpha, reciprocal_rank_constant, depth: _, keyword_first } = *manifest;
+        RankFusion { method, alpha, reciprocal_rank_constant, keyword_first }
     }
 }
 
@@ -108,8 +117,10 @@ pub struct RetrieverPart {
     pub rank: Option<u32>,
     /// The score after normalisation (for `reciprocal_rank`: the reciprocal).
     pub normalised: f32,
-    /// The part of the final score.
+    /// The part of the final score, with the lift.
     pub part: f32,
+    /// How much of the part the row has for being among the keyword retriever's first.
+    pub lift: f32,
 }
 
 /// Joins the candidates into one list, best first.
@@ -145,7 +156,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         };
         let parts = scores.iter().zip(ranks).zip(normalised).map(move |((score, rank), normalised)| {
             let score = score.map(|score| score as f32);
-            RetrieverPart { score, rank, normalised: normalised as f32, part: (share * normalised) as f32 }
+            RetrieverPart { score, rank, normalised: normalised as f32, part: (share * normalised) as f32, lift: 0.0 }
         });
         parts.collect::<Vec<RetrieverPart>>()
     };
@@ -164,6 +175,9 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         RankedRow { row: candidate.row, score: sum as f32, keyword, vector, profile: None }
     });
     let mut ranked: Vec<RankedRow> = ranked.collect();
+    if retrievers == Retrievers::Both {
+        keyword_first::lift(&mut ranked, settings.keyword_first);
+    }
     ranked.sort_unstable_by(|left, right| descending(left.score, right.score).then(left.row.cmp(&right.row)));
     ranked
 }
@@ -309,7 +323,8 @@ mod tests {
             odd.iter().zip(0..).map(|(score, number)| row(number, *score, *score)).collect();
         for method in METHODS {
             for retrievers in [Retrievers::Keyword, Retrievers::Vector, Retrievers::Both] {
-                let settings = RankFusion { method, alpha: f32::NAN, reciprocal_rank_constant: f32::NAN };
+                let settings =
+                    RankFusion { method, alpha: f32::NAN, reciprocal_rank_constant: f32::NAN, keyword_first: 2 };
                 assert!(fuse(&settings, retrievers, &candidates).iter().all(|ranked| ranked.score.is_finite()));
             }
         }

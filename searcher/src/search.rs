@@ -198,6 +198,8 @@ impl Searcher {
         RankFusion {
             method: query.method.unwrap_or(default.method),
             alpha: query.alpha.unwrap_or(1.0 - (1.0 - default.alpha) * query.keyword_share()),
+            // Keyword search sees only a part of a query with pictures or items: its best are then not the best.
+            keyword_first: if query.keyword_share() < 1.0 { 0 } else { default.keyword_first },
             ..default
         }
     }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use searcher::evaluation::{Metrics, evaluate, has_relevant, trec_order};
+use searcher::evaluation::metrics::{grades, highest_first};
+use searcher::evaluation::{GradedList, Measure, Metrics, evaluate, has_relevant, trec_order};
 
 const TOLERANCE: f64 = 1e-6;
 
@@ -29,9 +30,13 @@ fn every_query_measures_as_pytrec_eval_does() {
     assert!(expected.len() >= 10);
     for (query, expected) in &expected {
         let documents = run.get(query).map_or(&[][..], Vec::as_slice);
-        let metrics = as_map(&Metrics::of(&trec_order(documents), &qrels[query]));
+        let ranked = trec_order(documents);
+        let metrics = as_map(&Metrics::of(&ranked, &qrels[query]));
+        assert!(metrics.keys().all(|measure| expected.contains_key(measure)), "every measure has a reference");
+        let (grades, judged) = (grades(&ranked, &qrels[query]), highest_first(&qrels[query]));
         for (measure, expected) in expected {
-            let got = metrics[measure];
+            let got = measure.parse::<Measure>().unwrap().of(GradedList { ranked: &grades, judged: &judged });
+            assert_eq!(metrics.get(measure).copied().unwrap_or(got), got, "one formula for a measure");
             assert!((got - expected).abs() < TOLERANCE, "{query} {measure}: {got}, pytrec_eval says {expected}");
         }
     }

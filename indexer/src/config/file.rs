@@ -3,10 +3,13 @@
 
 use super::*;
 
+mod ranking;
+
 /// The whole file.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConfigFile {
+    ranking: Option<PathBuf>,
     #[serde(default)]
     store: StoreSection,
     catalog: CatalogSection,
@@ -141,11 +144,11 @@ struct VectorSection {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RankFusionSection {
-    #[serde(default)]
-    method: RankFusionMethod,
+    method: Option<RankFusionMethod>,
     alpha: Option<f32>,
     reciprocal_rank_constant: Option<f32>,
     depth: Option<usize>,
+    keyword_first: Option<usize>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -174,7 +177,10 @@ pub(super) fn set_key(table: &mut toml::Table, key: &str, value: &str) -> Result
 }
 
 impl ConfigFile {
-    pub(super) fn resolve(self, folder: &Path, overrides: &Overrides) -> Result<IndexConfig, IndexError> {
+    pub(super) fn resolve(mut self, folder: &Path, overrides: &Overrides) -> Result<IndexConfig, IndexError> {
+        if let Some(path) = self.ranking.take() {
+            ranking::fill(&mut self, &folder.join(path))?;
+        }
         let store = match (&overrides.store, &self.store.path) {
             (Some(flag), _) => flag.clone(),
             (None, Some(path)) => folder.join(path),
@@ -191,7 +197,7 @@ impl ConfigFile {
             embedding_fusion_model: self.embedding_fusion.model(folder)?,
             graph: graph(&self.vector)?,
             rank_fusion: rank_fusion(&self.rank_fusion)?,
-            gates: self.gates.resolve()?,
+            gates: self.gates.resolve(folder)?,
             metrics: overrides.metrics.clone().or_else(|| self.metrics.path.map(|path| folder.join(path))),
         })
     }
@@ -377,10 +383,11 @@ fn rank_fusion(section: &RankFusionSection) -> Result<RankFusionManifest, IndexE
         return Err(value("rank_fusion.reciprocal_rank_constant", "must not be negative"));
     }
     Ok(RankFusionManifest {
-        method: section.method,
+        method: section.method.unwrap_or_default(),
         alpha,
         reciprocal_rank_constant: constant,
         depth: at_least("rank_fusion.depth", section.depth.unwrap_or(rank_fusion::DEFAULT_DEPTH), 1)?,
+        keyword_first: section.keyword_first.unwrap_or(rank_fusion::DEFAULT_KEYWORD_FIRST),
     })
 }
 

@@ -1,7 +1,10 @@
 //! The keys of `[gates]`. Owns their defaults and checks; not the measuring (`gates.rs`). Invariant: a gate and its key
 //! have the same name, every bound is finite, and every one can be set so that it never refuses.
 
+use std::path::Path;
+
 use super::file::value;
+use super::relevance::{RelevanceGate, RelevanceSection};
 use crate::error::IndexError;
 
 /// Share of rejected rows above which nothing is published.
@@ -42,6 +45,8 @@ pub struct GatesConfig {
     pub recall_sample: usize,
     /// Queries that must find certain items.
     pub golden_queries: Vec<GoldenQuery>,
+    /// Judged queries that must not be answered worse.
+    pub relevance: Option<RelevanceGate>,
 }
 
 /// A query that must find an item.
@@ -77,10 +82,11 @@ pub(super) struct GatesSection {
     recall_sample: Option<usize>,
     #[serde(default)]
     golden_queries: Vec<GoldenQuery>,
+    relevance: Option<RelevanceSection>,
 }
 
 impl GatesSection {
-    pub(super) fn resolve(self) -> Result<GatesConfig, IndexError> {
+    pub(super) fn resolve(self, folder: &Path) -> Result<GatesConfig, IndexError> {
         let growth = self.max_item_growth.unwrap_or(DEFAULT_MAX_ITEM_GROWTH);
         if !(growth.is_finite() && growth >= 0.0) {
             return Err(value(
@@ -102,6 +108,7 @@ impl GatesSection {
             min_ann_recall: share("min_ann_recall", self.min_ann_recall, DEFAULT_MIN_ANN_RECALL)?,
             recall_sample: self.recall_sample.unwrap_or(DEFAULT_RECALL_SAMPLE),
             golden_queries: self.golden_queries,
+            relevance: self.relevance.map(|section| section.resolve(folder)).transpose()?,
         })
     }
 }

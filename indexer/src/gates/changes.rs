@@ -94,7 +94,7 @@ mod tests {
 
     fn parent(items: u64) -> Parent {
         let id = SnapshotId::parse("20261119T031500Z-0f1e2d3c4b5a").unwrap();
-        Parent { id, manifest: manifest(items) }
+        Parent { id, manifest: manifest(items), folder: std::path::PathBuf::new() }
     }
 
     fn manifest(items: u64) -> Manifest {

@@ -175,7 +175,7 @@ fn encode_names(
     }
     let encode = |value: usize| {
         let query = Query { mode: Mode::Vector, ..Query::text(spoken(values.name(value))) };
-        Ok((value, searcher.weighted(searcher.encode(&query)?)))
+        Ok((value, searcher.weighted(searcher.encode(&query)?)?))
     };
     used.into_iter().map(encode).collect()
 }

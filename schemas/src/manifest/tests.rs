@@ -47,6 +47,7 @@ fn manifest() -> Manifest {
             vector_count: 101,
         }),
         rank_fusion: RankFusionManifest {
+            keyword_first: 0,
             method: RankFusionMethod::Convex,
             alpha: 0.6,
             reciprocal_rank_constant: 60.0,

@@ -6,13 +6,18 @@
 //! Means are over the queries with at least one relevant document in the judgments, found or not; the others are
 //! counted as skipped.
 
+pub mod comparison;
+pub mod measure;
 pub mod metrics;
+pub mod paired;
 
 use std::path::Path;
 
 use schemas::trec::{Qrels, TrecQuery};
 use serde::Serialize;
 
+pub use comparison::{ComparedQuery, Comparison, compare};
+pub use measure::{GradedList, Measure};
 pub use metrics::{Metrics, has_relevant, trec_order};
 
 use crate::error::SearchError;
@@ -60,6 +65,12 @@ pub struct Ranking {
 }
 
 impl Ranking {
+    /// The ids of the documents, best first.
+    #[must_use]
+    pub fn ids(&self) -> Vec<&str> {
+        self.documents.iter().map(|(document, _)| document.as_str()).collect()
+    }
+
     /// The documents with scores that fall strictly, for a TREC run: a score that is not below the one before becomes
     /// the next 32-bit number below that one. 32 bits, because trec_eval keeps no more.
     #[must_use]
@@ -128,11 +139,46 @@ pub fn evaluate<'a>(lists: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>, qr
 /// Measures rankings of this searcher.
 #[must_use]
 pub fn evaluate_rankings(rankings: &[Ranking], qrels: &Qrels) -> Evaluation {
-    let lists = rankings.iter().map(|ranking| {
-        let ranked = ranking.documents.iter().map(|(document, _)| document.as_str()).collect();
-        (ranking.query.as_str(), ranked)
+    evaluate(rankings.iter().map(|ranking| (ranking.query.as_str(), ranking.ids())), qrels)
+}
+
+/// One query's measures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QueryMetrics {
+    /// Id of the query.
+    pub query: String,
+    /// Its measures.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+}
+
+/// The measures of each query with a relevant document, in the rankings' order.
+#[must_use]
+pub fn metrics_by_query(rankings: &[Ranking], qrels: &Qrels) -> Vec<QueryMetrics> {
+    let measured = judged(rankings, qrels).map(|(ranking, judgments)| QueryMetrics {
+        query: ranking.query.clone(),
+        metrics: Metrics::of(&ranking.ids(), judgments),
     });
-    evaluate(lists, qrels)
+    measured.collect()
+}
+
+/// One measure of each query with a relevant document, in the rankings' order.
+#[must_use]
+pub fn values_by_query(rankings: &[Ranking], qrels: &Qrels, measure: Measure) -> Vec<(String, f64)> {
+    let measured = judged(rankings, qrels).map(|(ranking, judgments)| {
+        let (ranked, judged) = (metrics::grades(&ranking.ids(), judgments), metrics::highest_first(judgments));
+        (ranking.query.clone(), measure.of(GradedList { ranked: &ranked, judged: &judged }))
+    });
+    measured.collect()
+}
+
+/// The rankings of queries with a relevant document, with their judgments.
+fn judged<'a>(
+    rankings: &'a [Ranking],
+    qrels: &'a Qrels,
+) -> impl Iterator<Item = (&'a Ranking, &'a metrics::Judgments)> {
+    let judgments = |ranking: &Ranking| qrels.get(&ranking.query).filter(|judgments| has_relevant(judgments));
+    rankings.iter().filter_map(move |ranking| judgments(ranking).map(|judgments| (ranking, judgments)))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Searcher {
         }
         let Some(files) = &self.vector else { return Ok(None) };
         let weights = self.modality_weights(query)?;
-        let embeddings = files.embedding_fusion.query_embeddings(&part.profile.embeddings, weights);
+        let embeddings = files.embedding_fusion.query_embeddings(&part.profile.embeddings, weights)?;
         Ok(Some(Reranking { files, embeddings, weight: part.weight }))
     }
 }
@@ -89,9 +89,11 @@ impl Reranking<'_> {
                 rank,
                 normalised: normalised as f32,
                 part: (weight * normalised) as f32,
+                lift: 0.0,
             };
             for side in [&mut ranked.keyword, &mut ranked.vector].into_iter().flatten() {
                 side.part = ((1.0 - weight) * f64::from(side.part)) as f32;
+                side.lift = ((1.0 - weight) * f64::from(side.lift)) as f32;
             }
             let parts = [ranked.keyword, ranked.vector, Some(part)];
             // Adding zero turns -0 into 0, which `total_cmp` would tell apart.
@@ -104,7 +106,7 @@ impl Reranking<'_> {
 
     /// The profile's side of a candidate's score.
     pub(crate) fn explain(&self, ranked: &RankedRow) -> Result<Option<ProfileExplanation>, SearchError> {
-        let Some(RetrieverPart { score, rank, normalised, part: _ }) = ranked.profile else { return Ok(None) };
+        let Some(RetrieverPart { score, rank, normalised, part: _, lift: _ }) = ranked.profile else { return Ok(None) };
         let modalities = self.scorer().explain(ranked.row)?;
         Ok(Some(ProfileExplanation { weight: self.weight, score, normalised, rank, modalities }))
     }

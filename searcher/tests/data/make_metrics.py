@@ -18,7 +18,7 @@ import pytrec_eval
 
 SEED = 20261120
 FOLDER = pathlib.Path(__file__).parent
-MEASURES = {"ndcg_cut.10", "recall.100", "recip_rank", "map"}
+MEASURES = {"ndcg_cut.5,10", "P.5,10", "recall.20,100", "recip_rank", "map"}
 
 
 def made_up(generator):
@@ -56,7 +56,10 @@ def main():
     qrels, run = made_up(random.Random(SEED))
     whole = measure(qrels, run)
     judged = {query: {d: s for d, s in scores.items() if d in qrels[query]} for query, scores in run.items()}
+    # Exponential gain is linear gain of 2^grade - 1.
+    exponential = {query: {d: 2 ** max(g, 0) - 1 for d, g in grades.items()} for query, grades in qrels.items()}
     first_ten = {query: {d: scores[d] for d in trec_order(scores)[:10]} for query, scores in run.items()}
+    whole_exponential, judged_exponential = measure(exponential, run), measure(exponential, judged)
     judged, cut = measure(qrels, judged), measure(qrels, first_ten)
     expected = {}
     for query, scores in run.items():
@@ -66,6 +69,13 @@ def main():
         expected[query] = {
             "ndcg@10": whole.get(query, {}).get("ndcg_cut_10", 0.0),
             "judged_ndcg@10": judged.get(query, {}).get("ndcg_cut_10", 0.0),
+            "ndcg_exponential@10": whole_exponential.get(query, {}).get("ndcg_cut_10", 0.0),
+            "judged_ndcg_exponential@10": judged_exponential.get(query, {}).get("ndcg_cut_10", 0.0),
+            "precision@10": whole.get(query, {}).get("P_10", 0.0),
+            "ndcg@5": whole.get(query, {}).get("ndcg_cut_5", 0.0),
+            "judged_ndcg_exponential@5": judged_exponential.get(query, {}).get("ndcg_cut_5", 0.0),
+            "precision@5": whole.get(query, {}).get("P_5", 0.0),
+            "recall@20": whole.get(query, {}).get("recall_20", 0.0),
             "judged@10": sum(d in qrels[query] for d in shown) / max(len(shown), 1),
             "recall@100": whole.get(query, {}).get("recall_100", 0.0),
             "mrr@10": cut.get(query, {}).get("recip_rank", 0.0),
