@@ -23,6 +23,7 @@ mod partitions;
 mod plan;
 mod quality;
 mod readers;
+mod readme;
 mod recommend;
 mod relevance_gate;
 mod reuse;

@@ -114,16 +114,28 @@ pub(super) fn halves(word: &Word, chars: &[FoldedChar], token: &Token) -> Option
     if !(word.has_letters && word.has_digits) {
         return None;
     }
-    let first = part[0].value.is_ascii_digit();
-    let middle = part.iter().position(|folded| folded.value.is_ascii_digit() != first)?;
-    let plain = |part: &[FoldedChar], digits: bool| {
-        part.iter().all(|folded| folded.value.is_ascii_digit() == digits && folded.value.is_alphanumeric())
-    };
-    let letters = if first { part.len() - middle } else { middle };
-    let worth = plain(&part[..middle], first)
-        && plain(&part[middle..], !first)
-        && letters >= MIN_STEM_LETTERS
-        && part.len() <= super::MAX_TERM_CHARACTERS;
+    let part: Vec<char> = part.iter().map(|folded| folded.value).collect();
+    let middle = middle_of(&part)?;
     let middle = token.start + middle;
-    worth.then_some([(token.start, middle), (middle, token.end)])
+    Some([(token.start, middle), (middle, token.end)])
+}
+
+/// Whether a word of letters and digits takes two positions.
+pub(super) fn has_halves(word: &[char]) -> bool {
+    middle_of(word).is_some()
+}
+
+/// Where letters and digits meet, if they meet once and both halves are worth a term.
+fn middle_of(word: &[char]) -> Option<usize> {
+    let first = word.first()?.is_ascii_digit();
+    let middle = word.iter().position(|value| value.is_ascii_digit() != first)?;
+    let plain = |part: &[char], digits: bool| {
+        part.iter().all(|value| value.is_ascii_digit() == digits && value.is_alphanumeric())
+    };
+    let letters = if first { word.len() - middle } else { middle };
+    let worth = plain(&word[..middle], first)
+        && plain(&word[middle..], !first)
+        && letters >= MIN_STEM_LETTERS
+        && word.len() <= super::MAX_TERM_CHARACTERS;
+    worth.then_some(middle)
 }

@@ -66,8 +66,8 @@ pub struct QueryWord {
 /// Another spelling of a [`QueryWord`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spelling {
-    /// One term, or several that must stand at positions next to each other.
-    pub terms: Vec<String>,
+    /// One term, or several with their places relative to the first one's.
+    pub terms: Vec<(usize, String)>,
 }
 
 /// An analyzer. Cheap to clone.

@@ -3,7 +3,7 @@
 //! same positions.
 
 use super::fold::FoldedChar;
-use super::item::{halves, joined_text, word_text};
+use super::item::{halves, has_halves, joined_text, word_text};
 use super::joined;
 use super::stem::Stems;
 use super::tokens::{Token, TokenKind};
@@ -62,7 +62,7 @@ pub(super) fn words(
     }
     for first in 0..tokens.len() {
         for joined in joined::windows(chars, tokens, first) {
-            let spelling = Spelling { terms: vec![joined_text(&joined, stems)] };
+            let spelling = Spelling { terms: vec![(0, joined_text(&joined, stems))] };
             add(&mut words, &places[first..joined.end], &[spelling]);
         }
         // A compound is a word, so it is found wherever it is cut.
@@ -78,7 +78,7 @@ fn add(words: &mut [QueryWord], places: &[usize], spellings: &[Spelling]) {
     for place in places {
         let word = &mut words[*place];
         for spelling in spellings {
-            if !spelling.terms.contains(&word.term) && !word.alternatives.contains(spelling) {
+            if !spelling.terms.iter().any(|(_, term)| *term == word.term) && !word.alternatives.contains(spelling) {
                 word.alternatives.push(spelling.clone());
             }
         }
@@ -118,12 +118,15 @@ fn cut_spellings(word: &str, stems: &Stems) -> Vec<Spelling> {
     cuts.iter().map(|cuts| Spelling { terms: parts(&chars, cuts, stems) }).collect()
 }
 
-fn parts(chars: &[char], cuts: &[usize], stems: &Stems) -> Vec<String> {
+fn parts(chars: &[char], cuts: &[usize], stems: &Stems) -> Vec<(usize, String)> {
     let starts = std::iter::once(0).chain(cuts.iter().copied());
     let ends = cuts.iter().copied().chain(std::iter::once(chars.len()));
+    let mut place = 0;
     let part = |(start, end)| {
         let part: String = chars[start..end].iter().collect();
-        stems.stem(&part, &part)
+        let at = place;
+        place += if has_halves(&chars[start..end]) { 2 } else { 1 };
+        (at, stems.stem(&part, &part))
     };
     starts.zip(ends).map(part).collect()
 }

@@ -7,9 +7,9 @@ pub(super) fn has(item: &[Term], word: &QueryWord) -> bool {
     let at =
         |text: &str| -> Vec<usize> { item.iter().filter(|term| term.text == text).map(|term| term.position).collect() };
     let spelling = |spelling: &Spelling| {
-        at(&spelling.terms[0])
+        at(&spelling.terms[0].1)
             .into_iter()
-            .any(|first| (first..).zip(&spelling.terms).all(|(position, term)| at(term).contains(&position)))
+            .any(|first| spelling.terms.iter().all(|(place, term)| at(term).contains(&(first + place))))
     };
     !at(&word.term).is_empty() || word.alternatives.iter().any(spelling)
 }

@@ -32,8 +32,8 @@ impl KeywordIndex {
             let own = |word: &QueryWord| PlacedTerm { place: word.position - first, text: word.term.clone() };
             let mut phrases: Vec<Vec<PlacedTerm>> = vec![words.iter().map(own).collect()];
             if let [only] = words.as_slice() {
-                let placed = |(place, text): (usize, &String)| PlacedTerm { place, text: text.clone() };
-                let spelt = |spelling: &Spelling| spelling.terms.iter().enumerate().map(placed).collect();
+                let placed = |(place, text): &(usize, String)| PlacedTerm { place: *place, text: text.clone() };
+                let spelt = |spelling: &Spelling| spelling.terms.iter().map(placed).collect();
                 phrases.extend(only.alternatives.iter().map(spelt));
             }
             for (_, searched) in self.fields_of(number).filter(|(_, own)| field.is_none_or(|name| own.name == name)) {

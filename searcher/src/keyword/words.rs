@@ -142,7 +142,7 @@ fn words_of(text: &str, analyzers: &[Analyzer]) -> Vec<PlacedWord> {
             word.forms.push((analyzer, text));
             word.writings.extend(alternatives.into_iter().map(|spelling| Writing {
                 analyzer,
-                terms: spelling.terms.into_iter().enumerate().map(|(place, text)| PlacedTerm { text, place }).collect(),
+                terms: spelling.terms.into_iter().map(|(place, text)| PlacedTerm { text, place }).collect(),
                 factor: 1.0,
                 origin: WritingOrigin::Spelling,
             }));
