@@ -95,4 +95,15 @@ fn chorus_reaches_the_yardstick() {
     assert!(hybrid >= keyword - 0.01, "{result:#}");
     let judged = |mode| figure(&result, mode, "judged_ndcg@10");
     assert!(judged("hybrid") > judged("keyword"), "{result:#}");
+
+    // Tuned, every query measured with settings that did not see it.
+    let tune = |mode: &str| {
+        let program = searcher(["tune", "--json", "--mode", mode, "--store"]).arg(folder.path("store"));
+        let program = program.arg("--queries").arg(data.join("queries.tsv")).arg("--qrels").arg(data.join("qrels.tsv"));
+        let report = program.output().expect_code(0).json();
+        [0, 1].map(|measure| report["measures"][measure]["after"].as_f64().unwrap())
+    };
+    let ([keyword, _], [hybrid, judged_hybrid]) = (tune("keyword"), tune("hybrid"));
+    assert!(keyword >= 0.76 && hybrid >= keyword && judged_hybrid >= 0.88, "{keyword} {hybrid} {judged_hybrid}");
+    assert!(judged_hybrid >= judged("keyword") + 0.03, "{judged_hybrid} {result:#}");
 }

@@ -68,8 +68,9 @@ fn the_documents_commands_run() {
 
 #[test]
 fn lines_are_split_as_a_shell_does() {
-    assert_eq!(words(r#"searcher search '"a b" -c' --filter "x = 'y'"   # why"#), [
-        "searcher", "search", "\"a b\" -c", "--filter", "x = 'y'"
-    ]);
+    assert_eq!(
+        words(r#"searcher search '"a b" -c' --filter "x = 'y'"   # why"#),
+        ["searcher", "search", "\"a b\" -c", "--filter", "x = 'y'"]
+    );
     assert!(words("# only a comment").is_empty());
 }

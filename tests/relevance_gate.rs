@@ -84,8 +84,9 @@ fn tuned_settings_become_the_snapshots() {
     folder.write("items.jsonl", catalog(|id| format!("{} basket {id}", word(id))));
     folder.publish();
     let tune = |output: &str| {
-        let program =
-            crate::harness::searcher(["tune", "--json", "--mode", "keyword", "--folds", "3", "--trials", "10"]);
+        let program = crate::harness::searcher([
+            "tune", "--json", "--mode", "keyword", "--folds", "3", "--search", "random", "--trials", "10",
+        ]);
         let program = program.arg("--store").arg(folder.path("store")).arg("--queries").arg(folder.path("golden.tsv"));
         let program = program.arg("--qrels").arg(folder.path("golden_qrels.tsv")).arg("--output");
         program.arg(folder.path(output)).output().expect_code(0)

@@ -15,7 +15,7 @@ use crate::weighted::Weighted;
 
 mod measuring;
 
-pub(crate) use measuring::{ComparisonArguments, EvalArguments, JudgedArguments, TuneArguments};
+pub(crate) use measuring::{ComparisonArguments, EvalArguments, JudgedArguments, SearchArgument, TuneArguments};
 
 /// Answers queries from a published snapshot: keyword, vector and hybrid search over a product catalog.
 #[derive(Debug, Parser)]

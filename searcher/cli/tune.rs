@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use schemas::RankingSettings;
 use searcher::Query;
 use searcher::evaluation::EvaluationQuery;
-use searcher::tuning::{self, TuningConfig, TuningReport};
+use searcher::tuning::{self, TuningConfig, TuningReport, TuningSearch};
 
-use crate::arguments::{SnapshotArguments, TuneArguments};
+use crate::arguments::{SearchArgument, SnapshotArguments, TuneArguments};
 use crate::judged;
 use crate::opened::{Opened, open};
 use crate::{output, table};
@@ -42,7 +42,10 @@ pub(crate) fn tune(snapshot: &SnapshotArguments, arguments: &TuneArguments) -> a
         mode,
         objective: arguments.objective.clone(),
         folds: arguments.folds,
-        trials: arguments.trials,
+        search: match arguments.search {
+            SearchArgument::Coarse => TuningSearch::Coarse,
+            SearchArgument::Random => TuningSearch::Random(arguments.trials),
+        },
         seed: arguments.seed,
         start,
     };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use searcher::evaluation::Measure;
 use searcher::tuning;
 
@@ -79,7 +79,10 @@ pub(crate) struct TuneArguments {
     /// Folds of the cross-validation
     #[arg(long, value_name = "N", default_value_t = tuning::DEFAULT_FOLDS)]
     pub(crate) folds: usize,
-    /// Random settings to try before refining the best
+    /// Which settings are tried
+    #[arg(long, value_enum, default_value_t = SearchArgument::Coarse)]
+    pub(crate) search: SearchArgument,
+    /// Settings that a random search tries
     #[arg(long, value_name = "N", default_value_t = tuning::DEFAULT_TRIALS)]
     pub(crate) trials: usize,
     /// Seed of trials, folds, test and interval
@@ -97,6 +100,14 @@ pub(crate) struct TuneArguments {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchArgument {
+    /// All combinations of few values of the title's weight and b, alpha, method and keyword_first
+    Coarse,
+    /// Random values of every parameter; for hundreds of judged queries
+    Random,
 }
 
 /// What the figures are compared with. Without any of these hybrid is compared with keyword.

@@ -3,16 +3,18 @@
 //! same snapshot, queries, judgments and configuration give the same report; the cross-validated value of a query never
 //! comes from settings that saw its judgments.
 //!
-//! The search is random search (Bergstra, Bengio 2012): the starting settings and random points of the grids near them are
-//! tried, each on every query once, so that all folds share the trials. What is chosen is not the best point, which on some
-//! dozens of queries is mostly lucky, but the middle of the best ones, parameter by parameter; then every parameter that can
-//! go back to its starting value without a loss does, because what gains nothing is noise. (Stepping on from the best point
-//! to better neighbours was tried: it raised the objective on the queries seen and lowered it on the others.)
+//! There are two searches. The coarse one, the default, tries all combinations of few values of few parameters (`coarse.rs`). The
+//! random one (Bergstra, Bengio 2012) tries the starting settings and random points of finer grids of every parameter near
+//! them; what it chooses is the middle of the best points, parameter by parameter, and then every parameter that can go
+//! back to its starting value without a loss does. Each point is tried on every query once, so that all folds share the
+//! trials. Neither takes the best point, which on some dozens of queries is mostly lucky. (Stepping on from the best
+//! point to better neighbours was tried: it raised the objective on the queries seen and lowered it on the others.)
 //!
 //! Cross-validation: the queries are dealt into folds at random; for each fold the search sees the other folds' judgments
 //! only, and its settings are measured on the fold. The values of all folds together are compared, query by query, with the
 //! starting settings. The settings that are returned are those of the search that sees all queries.
 
+mod coarse;
 mod space;
 mod trial;
 
@@ -30,13 +32,13 @@ use space::{Point, Space};
 use trial::{Trials, mean};
 
 /// Folds of the cross-validation.
-pub const DEFAULT_FOLDS: usize = 5;
+pub const DEFAULT_FOLDS: usize = 10;
 /// Random points that are tried.
 pub const DEFAULT_TRIALS: usize = 200;
 /// Seed of random points, folds, test and interval.
 pub const DEFAULT_SEED: u64 = 20_261_121;
 
-/// The best points whose middle is taken.
+/// The best points of a random search whose middle is taken.
 const BEST_POINTS: usize = 15;
 /// Gains below this are none.
 const LEAST_GAIN: f64 = 1e-9;
@@ -50,12 +52,24 @@ pub struct TuningConfig {
     pub objective: Vec<Measure>,
     /// Folds, at least 2. Default: [`DEFAULT_FOLDS`].
     pub folds: usize,
-    /// Random points. Default: [`DEFAULT_TRIALS`].
-    pub trials: usize,
+    /// What is tried.
+    pub search: TuningSearch,
     /// Seed. Default: [`DEFAULT_SEED`].
     pub seed: u64,
     /// Settings to start from, which take the place of the snapshot's.
     pub start: RankingSettings,
+}
+
+/// Which settings are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TuningSearch {
+    /// All combinations of few values of few parameters: the title's weight and `b`, alpha, method and `keyword_first`; in mode
+    /// `vector` the modality weights.
+    #[default]
+    Coarse,
+    /// So many random points of finer grids of every parameter; [`DEFAULT_TRIALS`] by default. For many judged queries.
+    Random(usize),
 }
 
 /// What tuning found.
@@ -65,6 +79,8 @@ pub struct TuningReport {
     pub mode: Mode,
     /// Measures whose mean was made large.
     pub objective: Vec<Measure>,
+    /// What was tried.
+    pub search: TuningSearch,
     /// Folds.
     pub folds: usize,
     /// Seed.
@@ -94,7 +110,7 @@ pub struct TuningReport {
 }
 
 /// Tunes ranking settings. `progress` is told of every trial. Cost: each query is encoded once, then asked for each trial:
-/// about `config.trials` and some dozens more, in parallel over queries.
+/// 96 in a coarse search of mode `hybrid`, about as many as asked for in a random one, in parallel over queries.
 ///
 /// # Errors
 /// When the configuration does not fit (fewer queries than folds, no measure, a field that is not searched), or a query
@@ -120,14 +136,19 @@ pub fn tune(
     }
 
     let mut random = SeededRandom::new(config.seed);
-    let mut pool = vec![space.start().clone()];
-    pool.extend((0..config.trials).map(|_| space.draw(&mut random)));
+    let pool = match config.search {
+        TuningSearch::Coarse => coarse::points(&space, config.mode),
+        TuningSearch::Random(trials) => {
+            let drawn = (0..trials).map(|_| space.draw(&mut random));
+            std::iter::once(space.start().clone()).chain(drawn).collect()
+        }
+    };
     let fold_of = deal(ids.len(), config.folds, &mut random);
     let mut validated = vec![Vec::new(); ids.len()];
     let mut chosen_by_fold = Vec::with_capacity(config.folds);
     for fold in 0..config.folds {
         let seen: Vec<usize> = (0..ids.len()).filter(|query| fold_of[*query] != fold).collect();
-        let best = search(&space, &mut trials, &pool, &seen)?;
+        let best = search(&space, &mut trials, (&pool, config.search), &seen)?;
         let values = trials.values(&best)?;
         for query in (0..ids.len()).filter(|query| fold_of[*query] == fold) {
             validated[query].clone_from(&values[query]);
@@ -135,7 +156,7 @@ pub fn tune(
         chosen_by_fold.push(space.settings(&best, &config.start));
     }
     let all: Vec<usize> = (0..ids.len()).collect();
-    let best = search(&space, &mut trials, &pool, &all)?;
+    let best = search(&space, &mut trials, (&pool, config.search), &all)?;
 
     let untuned = trials.values(space.start())?.to_vec();
     let named = |values: &[Vec<f64>], value: &dyn Fn(&[f64]) -> f64| -> Vec<(String, f64)> {
@@ -153,6 +174,7 @@ pub fn tune(
     Ok(TuningReport {
         mode: config.mode,
         objective: config.objective.clone(),
+        search: config.search,
         folds: config.folds,
         seed: config.seed,
         queries: ids.len(),
@@ -169,20 +191,37 @@ pub fn tune(
     })
 }
 
-/// The point chosen for some queries: the middle of the best ones where that gains, else the start; without what gains
-/// nothing. Equal points rank in the order in which they were drawn.
-fn search(space: &Space, trials: &mut Trials<'_>, pool: &[Point], queries: &[usize]) -> Result<Point, SearchError> {
+/// The point chosen for some queries: the commonest or the middle of the best ones where that gains, else the start. Equal
+/// points rank in the order of the pool.
+fn search(
+    space: &Space,
+    trials: &mut Trials<'_>,
+    (pool, search): (&[Point], TuningSearch),
+    queries: &[usize],
+) -> Result<Point, SearchError> {
     let mut ranked = Vec::with_capacity(pool.len());
     for point in pool {
         ranked.push((trials.objective(point, queries)?, point));
     }
     ranked.sort_by(|(left, _), (right, _)| right.total_cmp(left)); // stable
-    let best: Vec<&Point> = ranked.iter().take(BEST_POINTS).map(|(_, point)| *point).collect();
-    let (mut best, mut reached) = (space.middle(&best), trials.objective(space.start(), queries)?);
+    let count = match search {
+        TuningSearch::Coarse => coarse::best_points(pool.len()),
+        TuningSearch::Random(_) => BEST_POINTS,
+    };
+    let best: Vec<&Point> = ranked.iter().take(count).map(|(_, point)| *point).collect();
+    let mut reached = trials.objective(space.start(), queries)?;
+    let mut best = match search {
+        TuningSearch::Coarse => coarse::most_common(&best).unwrap_or(space.start()).clone(),
+        TuningSearch::Random(_) => space.middle(&best),
+    };
     let objective = trials.objective(&best, queries)?;
     if objective <= reached + LEAST_GAIN {
         return Ok(space.start().clone());
     }
+    if search == TuningSearch::Coarse {
+        return Ok(best);
+    }
+    // What gains nothing is noise.
     reached = objective;
     'simpler: loop {
         for simpler in space.towards_start(&best) {

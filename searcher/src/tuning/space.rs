@@ -12,7 +12,7 @@ use crate::random::SeededRandom;
 /// Weights of a searched field inside BM25F.
 const FIELD_WEIGHTS: [f32; 8] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 /// Length normalisation.
-const FIELD_B: [f32; 7] = [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9];
+const FIELD_B: [f32; 6] = [0.0, 0.15, 0.3, 0.5, 0.75, 0.9];
 /// Saturation.
 const K1: [f32; 7] = [0.4, 0.6, 0.9, 1.2, 1.6, 2.0, 3.0];
 /// Weights of words that stand close together.
@@ -21,7 +21,7 @@ const PROXIMITY: [f32; 6] = [0.0, 0.1, 0.2, 0.4, 0.7, 1.0];
 const MATCHING: [Matching; 5] =
     [Matching::Any, Matching::Share(34), Matching::Share(50), Matching::Share(75), Matching::All];
 /// Shares of the vector score.
-const ALPHA: [f32; 13] = [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95];
+const ALPHA: [f32; 10] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 0.9, 0.95];
 /// Constants of reciprocal rank fusion.
 const RECIPROCAL_RANK_CONSTANT: [f32; 5] = [5.0, 15.0, 30.0, 60.0, 120.0];
 /// The keyword retriever's best that stand first.
@@ -46,7 +46,7 @@ pub(super) struct Space {
 
 /// One parameter with the values that are tried, in ascending order where they have one.
 #[derive(Clone, Debug)]
-enum Parameter {
+pub(super) enum Parameter {
     K1(Vec<f32>),
     Proximity(Vec<f32>),
     Matching(Vec<Matching>),
@@ -120,6 +120,11 @@ impl Space {
     /// The point that tuning starts from.
     pub(super) fn start(&self) -> &Point {
         &self.start
+    }
+
+    /// The parameters, each with the place of its starting value.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&Parameter, usize)> {
+        self.parameters.iter().zip(self.start.iter().copied())
     }
 
     /// A random point near the start.

@@ -29,7 +29,7 @@ fn config() -> TuningConfig {
         mode: Mode::Keyword,
         objective: vec![Measure::Ndcg(10), Measure::JudgedNdcg(10)],
         folds: 3,
-        trials: 20,
+        search: TuningSearch::Random(20),
         seed: 1,
         start: RankingSettings::default(),
     }
@@ -45,6 +45,8 @@ fn tuned(config: &TuningConfig) -> Result<TuningReport, SearchError> {
 
 #[test]
 fn a_seed_gives_one_report_and_the_returned_settings_are_no_worse_in_sample() {
+    let coarse = tuned(&TuningConfig { search: TuningSearch::Coarse, ..config() }).unwrap();
+    assert!(coarse.in_sample >= coarse.untuned && coarse.trials == 4, "{coarse:?}");
     let report = tuned(&config()).unwrap();
     assert_eq!(report, tuned(&config()).unwrap());
     assert_eq!((report.queries, report.chosen_by_fold.len(), report.measures.len()), (6, 3, 2));
