@@ -92,7 +92,7 @@ pub(crate) struct SearchArguments {
     /// Text to search for; `"a phrase"`, `-word` and `field:value` set conditions
     ///
     /// Only where they look like it: quotes before a word and closed before a space, a minus before a letter, the name of a
-    /// field. Anything else is text, and no text is an error.
+    /// field. Anything else is text.
     #[arg(value_name = "TEXT")]
     pub(crate) text: Option<String>,
     /// Another text, with a weight (1 by default); repeatable

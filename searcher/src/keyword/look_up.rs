@@ -51,8 +51,7 @@ impl KeywordIndex {
             // The number in `found` of each word asked for.
             let mut numbers = vec![None; asked.words.len()];
             for (number, word) in asked.words.iter().enumerate().filter(|(_, word)| word.weight != 0.0) {
-                let may_be_fuzzy = forgiven < MAX_FUZZY_WORDS;
-                if let Some(word) = self.look_up(word, may_be_fuzzy, &mut forgiven)? {
+                if let Some(word) = self.look_up(word, &mut forgiven)? {
                     numbers[number] = Some(found.len());
                     found.push(word);
                 }
@@ -76,8 +75,8 @@ impl KeywordIndex {
         })
     }
 
-    /// A word as the index has it, if it does; `forgiven` counts those that similar ones were looked for.
-    fn look_up(&self, word: &Word, may_be_fuzzy: bool, forgiven: &mut usize) -> Result<Option<QueryWord>, SearchError> {
+    /// A word as the index has it, if it does; `forgiven` counts the words that similar ones were looked for.
+    fn look_up(&self, word: &Word, forgiven: &mut usize) -> Result<Option<QueryWord>, SearchError> {
         let mut writings = Vec::new();
         let mut known = HashSet::new();
         for writing in &word.writings {
@@ -88,7 +87,7 @@ impl KeywordIndex {
             }
         }
         let is_fuzzy = writings.is_empty();
-        if is_fuzzy && may_be_fuzzy {
+        if is_fuzzy && *forgiven < MAX_FUZZY_WORDS {
             *forgiven += 1;
             writings = self.similar(word)?;
         }
