@@ -8,7 +8,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 use schemas::manifest::AnalyzerKind;
 use unicode_normalization::UnicodeNormalization;
 
-use super::fold;
+use super::{MAX_TERM_CHARACTERS, fold};
 
 /// The stemmer of an analyzer. Invariant: cheap to make.
 pub(super) struct Stems {
@@ -48,11 +48,13 @@ impl Stems {
             let letters = folded.bytes().all(|byte| byte.is_ascii_lowercase());
             return if letters { stemmer.stem(folded).into_owned() } else { folded.to_owned() };
         }
-        if !folded.chars().all(char::is_alphabetic) {
+        // What was cut to its first characters is no word any more.
+        if !folded.chars().all(char::is_alphabetic) || folded.chars().count() >= MAX_TERM_CHARACTERS {
             return folded.to_owned();
         }
         let lower: String = written.nfc().flat_map(char::to_lowercase).collect();
-        let stem: String = fold::fold(&stemmer.stem(&lower)).into_iter().map(|folded| folded.value).collect();
+        let stem = fold::fold(&stemmer.stem(&lower)).into_iter().take(MAX_TERM_CHARACTERS);
+        let stem: String = stem.map(|folded| folded.value).collect();
         if stem.is_empty() { folded.to_owned() } else { stem }
     }
 }
