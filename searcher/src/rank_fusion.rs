@@ -14,7 +14,7 @@
 //! standard deviations (both as in Bruch et al.). `reciprocal_rank` is `Σ 1/(k + rank)` (Cormack, Clarke, Büttcher
 //! 2009); alpha plays no part in it, and a row outside a list gets 0 from it.
 //!
-//! `keyword_first` puts the keyword retriever's best rows before all others; see [`keyword_first`].
+//! `keyword_first` puts the keyword retriever's best rows before all others.
 //!
 //! When only one retriever takes part nothing is combined: the score is that retriever's own.
 
