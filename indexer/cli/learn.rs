@@ -57,16 +57,19 @@ fn summary(report: &LearnReport) -> String {
 /// The cross-validation's means.
 fn table(held_out: &HeldOut) -> String {
     let mut text = format!(
-        "\nheld-out queries, {} folds, vector mode: nDCG@10 (judged nDCG@10)\n{:<16}{:>7}{:>19}{:>19}{:>19}\n",
-        held_out.folds, "", "queries", "weighted_blocks", "tuned weights", "learned"
+        "\nheld-out queries, {} folds, vector mode: nDCG@10 (judged nDCG@10); p of learned against blocks, tuned weights\n\
+         {:<16}{:>7}{:>19}{:>19}{:>19}{:>18}\n",
+        held_out.folds, "", "queries", "weighted_blocks", "tuned weights", "learned", "p"
     );
     for (kind, means) in &held_out.means {
         let Compared { weighted_blocks, weighted_blocks_tuned, learned } = means.compared;
         let shown = |figures: Figures| format!("{:.4} ({:.4})", figures.ndcg_at_10, figures.judged_ndcg_at_10);
         let [blocks, tuned, learned] = [weighted_blocks, weighted_blocks_tuned, learned].map(shown);
+        let p_value = |value: f64| if value < 1e-4 { "<0.0001".to_owned() } else { format!("{value:.4}") };
+        let p_values = format!("{}, {}", p_value(means.p_value), p_value(means.p_value_tuned));
+        let kind = kind.replace('_', " ");
         // Writing to a string cannot fail.
-        let _ =
-            writeln!(text, "{:<16}{:>7}{blocks:>19}{tuned:>19}{learned:>19}", kind.replace('_', " "), means.queries);
+        let _ = writeln!(text, "{kind:<16}{:>7}{blocks:>19}{tuned:>19}{learned:>19}{p_values:>18}", means.queries);
     }
     text
 }

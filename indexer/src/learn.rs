@@ -15,7 +15,6 @@ use crate::error::IndexError;
 pub mod data;
 pub mod held_out;
 mod model;
-mod random;
 mod train;
 
 pub use data::QueryFiles;

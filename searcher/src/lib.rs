@@ -60,7 +60,7 @@ mod neighbours;
 pub mod query;
 pub mod query_encoder;
 pub mod query_text;
-mod random;
+pub mod random;
 pub mod rank_fusion;
 pub mod recommend;
 pub mod results;

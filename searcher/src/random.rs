@@ -3,18 +3,19 @@
 
 /// A generator; not for secrets.
 #[derive(Clone, Debug)]
-pub(crate) struct SeededRandom {
+pub struct SeededRandom {
     state: u64,
 }
 
 impl SeededRandom {
     /// The generator of a seed.
-    pub(crate) fn new(seed: u64) -> SeededRandom {
+    #[must_use]
+    pub fn new(seed: u64) -> SeededRandom {
         SeededRandom { state: seed }
     }
 
     /// 64 random bits.
-    pub(crate) fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -22,16 +23,25 @@ impl SeededRandom {
     }
 
     /// A number below `bound`, which must not be 0. Its bias is below `bound` / 2^64.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         // The product of two 64-bit numbers, shifted by 64, is below the second one.
         ((u128::from(self.bits()) * bound as u128) >> 64) as usize
     }
 
     /// Puts values into random order (Fisher, Yates).
-    pub(crate) fn shuffle<T>(&mut self, values: &mut [T]) {
+    pub fn shuffle<T>(&mut self, values: &mut [T]) {
         for last in (1..values.len()).rev() {
             values.swap(last, self.below(last + 1));
         }
+    }
+
+    /// Up to `count` different ones of `values`, in random order.
+    #[must_use]
+    pub fn some<T: Clone>(&mut self, values: &[T], count: usize) -> Vec<T> {
+        let mut values = values.to_vec();
+        self.shuffle(&mut values);
+        values.truncate(count);
+        values
     }
 }
 
@@ -56,5 +66,6 @@ mod tests {
         assert_ne!(values, (0..100).collect::<Vec<u32>>());
         values.sort_unstable();
         assert_eq!(values, (0..100).collect::<Vec<u32>>());
+        assert_eq!([7, 200].map(|count| random.some(&values, count).len()), [7, 100]);
     }
 }

@@ -10,6 +10,7 @@ use schemas::map::MapOptions;
 use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
 use schemas::{MappedFile, Row};
 use searcher::embedding_fusion::EmbeddingFusion;
+use searcher::random::SeededRandom;
 use searcher::vector::Graph;
 
 use crate::config::GatesConfig;
@@ -106,23 +107,15 @@ fn exact_neighbours(
         .try_reduce(|| vec![Vec::new(); sample.len()], |left, right| Ok(merge(left, right)))
 }
 
-/// Up to `count` different rows, the same for the same arguments (SplitMix64, Steele, Lea, Flood 2014).
+/// Up to `count` different rows, the same for the same arguments.
 fn sample_rows(rows: Row, count: usize) -> Vec<Row> {
     if count >= rows as usize {
         return (0..rows).collect();
     }
-    let mut state = RECALL_SEED;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
+    let mut random = SeededRandom::new(RECALL_SEED);
     let mut chosen = std::collections::BTreeSet::new();
     while chosen.len() < count {
-        // The remainder is below a row number.
-        chosen.insert((next() % u64::from(rows)) as Row);
+        chosen.insert(random.below(rows as usize) as Row); // below a row number
     }
     chosen.into_iter().collect()
 }

@@ -13,12 +13,13 @@ use schemas::Row;
 use schemas::learned_fusion::LearnedFusion;
 use searcher::embedding_fusion::LearnedEmbeddingFusion;
 use searcher::evaluation::metrics::Metrics;
+use searcher::evaluation::paired::randomisation_test;
+use searcher::random::SeededRandom;
 use searcher::vector::dot;
 use serde::Serialize;
 
 use super::LearnSettings;
 use super::data::{QueryKind, TrainingData, TrainingQuery};
-use super::random::Random;
 use super::train::train;
 use crate::error::IndexError;
 
@@ -26,6 +27,8 @@ use crate::error::IndexError;
 const LIST_LENGTH: usize = 1000;
 /// Length of those that weights are chosen by, for nDCG@10.
 const TUNING_LENGTH: usize = 10;
+/// Seed of the randomisation test.
+const TEST_SEED: u64 = 1;
 /// Steps of a modality's weight from 0 to 1 when weighted blocks are tuned.
 const WEIGHT_STEPS: usize = 10;
 
@@ -73,6 +76,11 @@ pub struct HeldOutMeans {
     /// Their means.
     #[serde(flatten)]
     pub compared: Compared,
+    /// The chance that the learned formula's nDCG@10 is as far from that of weighted blocks at the snapshot's weights if there
+    /// is no difference: the paired randomisation test's p-value.
+    pub p_value: f64,
+    /// The same against tuned weights.
+    pub p_value_tuned: f64,
 }
 
 /// The cross-validation.
@@ -145,7 +153,7 @@ pub(super) fn cross_validate(
 /// The fold of each query: shuffled within each kind, so that every fold has its share of all.
 fn folds_of(data: &TrainingData, seed: u64, folds: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..data.queries.len()).collect();
-    Random::new(seed).shuffle(&mut order);
+    SeededRandom::new(seed).shuffle(&mut order);
     order.sort_by_key(|query| data.queries[*query].kind);
     let mut fold_of = vec![0; order.len()];
     for (place, query) in order.into_iter().enumerate() {
@@ -198,6 +206,7 @@ fn figures(data: &TrainingData, query: &TrainingQuery, ranked: &[Row]) -> Figure
 
 fn mean<'a>(queries: impl Iterator<Item = &'a HeldOutQuery>) -> HeldOutMeans {
     let (mut count, mut sum) = (0, Compared::default());
+    let (mut gains, mut gains_tuned) = (Vec::new(), Vec::new());
     let add = |sum: &mut Figures, one: Figures| {
         sum.ndcg_at_10 += one.ndcg_at_10;
         sum.judged_ndcg_at_10 += one.judged_ndcg_at_10;
@@ -207,6 +216,8 @@ fn mean<'a>(queries: impl Iterator<Item = &'a HeldOutQuery>) -> HeldOutMeans {
         add(&mut sum.weighted_blocks, compared.weighted_blocks);
         add(&mut sum.weighted_blocks_tuned, compared.weighted_blocks_tuned);
         add(&mut sum.learned, compared.learned);
+        gains.push(compared.learned.ndcg_at_10 - compared.weighted_blocks.ndcg_at_10);
+        gains_tuned.push(compared.learned.ndcg_at_10 - compared.weighted_blocks_tuned.ndcg_at_10);
     }
     let divided = |figures: Figures| Figures {
         ndcg_at_10: figures.ndcg_at_10 / f64::from(count.max(1)),
@@ -217,7 +228,8 @@ fn mean<'a>(queries: impl Iterator<Item = &'a HeldOutQuery>) -> HeldOutMeans {
         weighted_blocks_tuned: divided(sum.weighted_blocks_tuned),
         learned: divided(sum.learned),
     };
-    HeldOutMeans { queries: count as usize, compared }
+    let [p_value, p_value_tuned] = [gains, gains_tuned].map(|gains| randomisation_test(&gains, TEST_SEED).p_value);
+    HeldOutMeans { queries: count as usize, compared, p_value, p_value_tuned }
 }
 
 /// A model with what each modality weighs in each item, in memory: a snapshot's `vector/item_weights.arrow`.

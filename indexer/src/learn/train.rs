@@ -14,11 +14,11 @@ use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 use half::slice::HalfFloatSliceExt;
 use schemas::Row;
 use schemas::learned_fusion::LearnedFusion;
+use searcher::random::SeededRandom;
 
 use super::LearnSettings;
 use super::data::{TrainingData, TrainingQuery};
 use super::model::{Embeddings, Side, TrainedModel};
-use super::random::Random;
 use crate::error::IndexError;
 
 /// Queries of a batch.
@@ -41,7 +41,7 @@ pub(super) fn train(
     let parameters =
         ParamsAdamW { lr: settings.learning_rate, weight_decay: settings.weight_decay, ..ParamsAdamW::default() };
     let mut optimizer = AdamW::new(model.variables(), parameters)?;
-    let mut random = Random::new(settings.seed);
+    let mut random = SeededRandom::new(settings.seed);
     let mut loss = 0.0;
     for _ in 0..settings.epochs {
         let mut order = queries.to_vec();
@@ -72,7 +72,7 @@ fn item(data: &TrainingData, row: Row) -> Result<Vec<Option<Vec<f32>>>, IndexErr
 }
 
 /// The items of a batch, in ascending order.
-fn candidates(batch: &[&TrainingQuery], rows: Row, random: &mut Random) -> Vec<Row> {
+fn candidates(batch: &[&TrainingQuery], rows: Row, random: &mut SeededRandom) -> Vec<Row> {
     let mut candidates = BTreeSet::new();
     for query in batch {
         let relevant: Vec<Row> = query.relevant.keys().copied().collect();

@@ -5,8 +5,8 @@ use half::f16;
 use schemas::{Architecture, Dtype, EncoderSpec, Modality, Pooling};
 use searcher::embedding_fusion::{EmbeddingFusion, LearnedEmbeddingFusion};
 
-use super::super::random::Random;
 use super::*;
+use searcher::random::SeededRandom;
 
 /// Title and description share a space.
 const ENCODERS: [(Modality, &str, usize, f32); 3] =
@@ -30,13 +30,13 @@ fn manifests() -> Vec<ModalityManifest> {
     ENCODERS.into_iter().map(manifest).collect()
 }
 
-fn number(random: &mut Random) -> f32 {
+fn number(random: &mut SeededRandom) -> f32 {
     random.below(2_001) as f32 / 1_000.0 - 1.0
 }
 
 /// Rows of unit-length embeddings that `f16` holds exactly enough, with every combination of absent modalities but none.
 fn rows() -> Vec<Vec<Option<Vec<f32>>>> {
-    let mut random = Random::new(11);
+    let mut random = SeededRandom::new(11);
     let mut row = |present: usize| {
         let one = |modality: usize| {
             let values: Vec<f32> = (0..DIMENSIONS[modality]).map(|_| number(&mut random)).collect();
@@ -52,7 +52,7 @@ fn rows() -> Vec<Vec<Option<Vec<f32>>>> {
 /// A model whose variables are not zero.
 fn moved() -> TrainedModel {
     let model = TrainedModel::new(&manifests()).unwrap();
-    let mut random = Random::new(5);
+    let mut random = SeededRandom::new(5);
     for variable in model.variables() {
         let values: Vec<f32> = (0..variable.elem_count()).map(|_| number(&mut random) / 2.0).collect();
         variable.set(&Tensor::from_vec(values, variable.shape(), &Device::Cpu).unwrap()).unwrap();
