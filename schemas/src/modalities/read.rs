@@ -36,14 +36,22 @@ pub struct EmbeddingsSlice<'a> {
 }
 
 impl<'a> EmbeddingsSlice<'a> {
+    /// Whether the row at a place in the batch has an embedding.
+    ///
+    /// # Panics
+    /// When `place` is not below [`EmbeddingsSlice::rows`].
+    #[must_use]
+    pub fn is_present(&self, place: usize) -> bool {
+        self.present.is_none_or(|present| present.is_valid(place))
+    }
+
     /// The embedding at a place in the batch, if that row has one.
     ///
     /// # Panics
     /// When `place` is not below [`EmbeddingsSlice::rows`].
     #[must_use]
     pub fn embedding(&self, place: usize) -> Option<&'a [f16]> {
-        let present = self.present.is_none_or(|present| present.is_valid(place));
-        present.then(|| &self.values[place * self.dimension..(place + 1) * self.dimension])
+        self.is_present(place).then(|| &self.values[place * self.dimension..(place + 1) * self.dimension])
     }
 }
 

@@ -1,5 +1,9 @@
-//! The inner product of a stored `f16` embedding and a query's `f32` one. Owns that loop; not what it means.
-//! Invariant: the sum has one order on every machine and for every vector width, so scores do not depend on either.
+//! Inner products of stored `f16` embeddings and a query's `f32` one. Owns that loop; not what it means.
+//! Invariant: the sum has one order on every machine, for every vector width, and whether one embedding is asked for or many, so
+//! scores do not depend on any of them.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::__m512;
 
 use half::f16;
 
@@ -7,44 +11,179 @@ use half::f16;
 const LANES: usize = 32;
 
 /// Σ stored · query, in `f32`. Finite embeddings only. The shorter length counts.
-///
-/// 384 values take 0.05 µs with AVX2 and 0.13 µs with the SSE2 that every x86-64 has.
 #[must_use]
 pub fn dot(stored: &[f16], query: &[f32]) -> f32 {
-    pulp::Arch::new().dispatch(Dot { stored, query })
+    let mut product = [0.0];
+    dots(stored, stored.len(), [0], query, &mut product);
+    product[0]
+}
+
+/// [`dot`] of many embeddings of `dimension` values each that lie one after the other in `stored`: `products` gets those of the
+/// embeddings at `places`, in their order. As long as the shorter of the two lists; an embedding that lies outside has product 0.
+///
+/// With AVX-512 it takes 1.2 to 1.9 ms for 2 × 19,406 embeddings of 384 values; reading their 30 MB alone takes 1.1.
+pub(super) fn dots(
+    stored: &[f16],
+    dimension: usize,
+    places: impl IntoIterator<Item = usize>,
+    query: &[f32],
+    products: &mut [f32],
+) {
+    let dots = Dots { stored, dimension, places, query, products };
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V4::try_new() {
+        return pulp::Simd::vectorize(simd, WideDots { simd, dots });
+    }
+    pulp::Arch::new().dispatch(dots);
 }
 
 /// The loop, compiled by pulp once for each instruction set; the best one of the machine is chosen at run time. Without
 /// fused multiply-add, which Rust never introduces by itself, all of them round alike.
-struct Dot<'a> {
+struct Dots<'a, Places> {
     stored: &'a [f16],
+    dimension: usize,
+    places: Places,
     query: &'a [f32],
+    products: &'a mut [f32],
 }
 
-impl pulp::WithSimd for Dot<'_> {
-    type Output = f32;
+impl<Places: IntoIterator<Item = usize>> Dots<'_, Places> {
+    #[inline(always)]
+    fn run<Arithmetic: ChunkArithmetic>(self, arithmetic: Arithmetic) {
+        let length = self.dimension.min(self.query.len());
+        let (query, query_rest) = self.query[..length].as_chunks();
+        let padded_query = pad(query_rest);
+        for (place, product) in self.places.into_iter().zip(self.products) {
+            let embedding = self.stored.get(place * self.dimension..).and_then(|rest| rest.get(..self.dimension));
+            let Some(embedding) = embedding else {
+                *product = 0.0;
+                continue;
+            };
+            let (chunks, rest) = embedding[..length].as_chunks();
+            let mut sums = arithmetic.zero();
+            for (stored, query) in chunks.iter().zip(query) {
+                arithmetic.add(&mut sums, stored, query);
+            }
+            if !rest.is_empty() {
+                arithmetic.add(&mut sums, &pad(rest), &padded_query);
+            }
+            *product = arithmetic.total(sums);
+        }
+    }
+}
+
+/// What does not fill a chunk, with zeros behind it, which add nothing.
+#[inline(always)]
+fn pad<T: Copy + Default>(rest: &[T]) -> [T; LANES] {
+    let mut padded = [T::default(); LANES];
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
+}
+
+impl<Places: IntoIterator<Item = usize>> pulp::WithSimd for Dots<'_, Places> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
-        let mut sums = [0.0f32; LANES];
-        let (stored, stored_rest) = self.stored.as_chunks::<LANES>();
-        let (query, query_rest) = self.query.as_chunks::<LANES>();
-        for (stored, query) in stored.iter().zip(query) {
-            for lane in 0..LANES {
-                sums[lane] += widen(stored[lane]) * query[lane];
-            }
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        self.run(Portable);
+    }
+}
+
+/// How the sums of the lanes are kept. A trait instead of closures because those are not always inlined, and what is not inlined
+/// is compiled without the wide instructions.
+trait ChunkArithmetic: Copy {
+    type Sums;
+    fn zero(self) -> Self::Sums;
+    /// Adds each lane's product to its sum.
+    fn add(self, sums: &mut Self::Sums, stored: &[f16; LANES], query: &[f32; LANES]);
+    /// The sum of all lanes, halving their number again and again.
+    fn total(self, sums: Self::Sums) -> f32;
+}
+
+/// For the compiler to vectorise with whatever instructions there are.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl ChunkArithmetic for Portable {
+    type Sums = [f32; LANES];
+
+    #[inline(always)]
+    fn zero(self) -> Self::Sums {
+        [0.0; LANES]
+    }
+
+    #[inline(always)]
+    fn add(self, sums: &mut Self::Sums, stored: &[f16; LANES], query: &[f32; LANES]) {
+        for lane in 0..LANES {
+            sums[lane] += widen(stored[lane]) * query[lane];
         }
-        for ((sum, stored), query) in sums.iter_mut().zip(stored_rest).zip(query_rest) {
-            *sum += widen(*stored) * query;
-        }
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                sums[lane] += sums[lane + width];
-            }
-            width /= 2;
-        }
-        sums[0]
+    }
+
+    #[inline(always)]
+    fn total(self, sums: Self::Sums) -> f32 {
+        let sums = halve::<8, 4>(halve::<16, 8>(halve::<32, 16>(sums)));
+        let [sum] = halve::<2, 1>(halve::<4, 2>(sums));
+        sum
+    }
+}
+
+/// The sums of the lanes of both halves.
+#[inline(always)]
+fn halve<const N: usize, const HALF: usize>(sums: [f32; N]) -> [f32; HALF] {
+    std::array::from_fn(|lane| sums[lane] + sums[lane + HALF])
+}
+
+/// With AVX-512's conversion of 16 halves.
+#[cfg(target_arch = "x86_64")]
+impl ChunkArithmetic for pulp::x86::V4 {
+    type Sums = (__m512, __m512);
+
+    #[inline(always)]
+    fn zero(self) -> Self::Sums {
+        (self.avx512f._mm512_setzero_ps(), self.avx512f._mm512_setzero_ps())
+    }
+
+    #[inline(always)]
+    fn add(self, (left, right): &mut Self::Sums, stored: &[f16; LANES], query: &[f32; LANES]) {
+        let simd = self.avx512f;
+        // A register at a time: two of them as one array would go by way of memory.
+        let (left_stored, right_stored) = halves(stored);
+        let (left_query, right_query) = halves(query);
+        let left_product = simd._mm512_mul_ps(simd._mm512_cvtph_ps(pulp::cast(*left_stored)), pulp::cast(*left_query));
+        let right_product =
+            simd._mm512_mul_ps(simd._mm512_cvtph_ps(pulp::cast(*right_stored)), pulp::cast(*right_query));
+        *left = simd._mm512_add_ps(*left, left_product);
+        *right = simd._mm512_add_ps(*right, right_product);
+    }
+
+    #[inline(always)]
+    fn total(self, (left, right): Self::Sums) -> f32 {
+        self.avx512f._mm512_reduce_add_ps(self.avx512f._mm512_add_ps(left, right))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn halves<T>(chunk: &[T; LANES]) -> (&[T; LANES / 2], &[T; LANES / 2]) {
+    match chunk.as_chunks().0 {
+        [left, right] => (left, right),
+        _ => unreachable!("twice {} are {LANES}", LANES / 2),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct WideDots<'a, Places> {
+    simd: pulp::x86::V4,
+    dots: Dots<'a, Places>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<Places: IntoIterator<Item = usize>> pulp::WithSimd for WideDots<'_, Places> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        self.dots.run(self.simd);
     }
 }
 
@@ -83,6 +222,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn many_are_as_each_alone_and_the_same_on_every_machine(
+            values in prop::collection::vec(-1.0f32..1.0, 1..600),
+            (dimension, shorter) in (1usize..100, 0usize..3),
+        ) {
+            let stored: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+            let query: Vec<f32> = values.iter().rev().cycle().take(dimension.saturating_sub(shorter)).copied().collect();
+            // Every other one, and one that is not there.
+            let places = || (0..=stored.len() / dimension).step_by(2).chain([usize::MAX / dimension]);
+            let (mut many, mut plain) = (vec![1.0; places().count()], vec![1.0; places().count()]);
+            dots(&stored, dimension, places(), &query, &mut many);
+            let dots = Dots { stored: &stored, dimension, places: places(), query: &query, products: &mut plain };
+            pulp::WithSimd::with_simd(dots, pulp::Scalar::new());
+            for ((place, many), plain) in places().zip(&many).zip(&plain) {
+                let embedding = stored.get(place * dimension..).and_then(|rest| rest.get(..dimension));
+                let alone = embedding.map_or(0.0, |embedding| dot(embedding, &query));
+                prop_assert_eq!(alone.to_bits(), many.to_bits());
+                prop_assert_eq!(alone.to_bits(), plain.to_bits());
+            }
+        }
+
         #[test]
         fn is_the_inner_product(pairs in prop::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 0..200)) {
             let stored: Vec<f16> = pairs.iter().map(|(stored, _)| f16::from_f32(*stored)).collect();

@@ -9,7 +9,7 @@ use schemas::Row;
 use schemas::item_weights::ItemWeightsReader;
 use schemas::modalities::{ModalitiesReader, ModalityColumn};
 
-use super::dot::dot;
+use super::dot::{dot, dots};
 use crate::candidate::{Candidate, TopRows};
 use crate::embedding_fusion::LearnedEmbeddingFusion;
 use crate::error::SearchError;
@@ -107,7 +107,7 @@ impl<'a> VectorScorer<'a> {
         for side in self.sides() {
             let side = side?;
             if let Some(stored) = self.modalities.embedding(side.column, row)? {
-                side.add_to(&mut mean, shares, stored);
+                side.add_to(&mut mean, shares, dot(stored, side.query));
             }
         }
         Ok(mean.value())
@@ -178,7 +178,7 @@ impl<'a> VectorScorer<'a> {
         Ok(found.try_reduce(|| TopRows::new(depth), |left, right| Ok(left.merge(right)))?.into_candidates())
     }
 
-    /// Scans some places of a record batch.
+    /// Scans some places of a record batch: column by column all inner products, then the scores.
     fn scan_part(
         &self,
         sides: &[QuerySide<'a>],
@@ -191,25 +191,31 @@ impl<'a> VectorScorer<'a> {
         let slices = slices.collect::<Result<Vec<_>, SearchError>>()?;
         let mut top = TopRows::new(depth);
         let Some(first_row) = slices.first().map(|(_, slice)| slice.first_row) else { return Ok(top) };
-        let mut offer = |row: Row| -> Result<(), SearchError> {
-            let shares = self.shares(row)?;
-            let place = (row - first_row) as usize;
+        // Places of a batch, added to its first row, are row numbers and so fit `Row`.
+        let range = first_row + places.start as Row..first_row + places.end as Row;
+        let kept: Vec<Row> = match rows {
+            None => range.collect(),
+            Some(rows) => rows.iter_range(range).collect(),
+        };
+        let place = |row: &Row| (row - first_row) as usize;
+        let products: Vec<Vec<f32>> = (slices.iter())
+            .map(|(side, slice)| {
+                let mut products = vec![0.0; kept.len()];
+                dots(slice.values, slice.dimension, kept.iter().map(place), side.query, &mut products);
+                products
+            })
+            .collect();
+        for (number, row) in kept.iter().enumerate() {
+            let shares = self.shares(*row)?;
             let mut mean = WeightedMean::default();
-            for (side, slice) in &slices {
-                if let Some(stored) = slice.embedding(place) {
-                    side.add_to(&mut mean, shares, stored);
+            for ((side, slice), products) in slices.iter().zip(&products) {
+                if slice.is_present(place(row)) {
+                    side.add_to(&mut mean, shares, products[number]);
                 }
             }
             if let Some(score) = mean.value() {
-                top.offer(row, score);
+                top.offer(*row, score);
             }
-            Ok(())
-        };
-        // Places of a batch, added to its first row, are row numbers and so fit `Row`.
-        let range = first_row + places.start as Row..first_row + places.end as Row;
-        match rows {
-            None => range.into_iter().try_for_each(&mut offer)?,
-            Some(rows) => rows.iter_range(range).try_for_each(&mut offer)?,
         }
         Ok(top)
     }
@@ -250,11 +256,12 @@ struct QuerySide<'a> {
 }
 
 impl QuerySide<'_> {
-    /// Adds the modality of an item that has it to its score.
-    fn add_to(&self, mean: &mut WeightedMean, shares: Option<&[f32]>, stored: &[f16]) {
+    /// Adds the inner product with the modality of an item that has it to its score. Of embeddings of unit length that is the
+    /// cosine, kept from leaving −1..1 by rounding.
+    fn add_to(&self, mean: &mut WeightedMean, shares: Option<&[f32]>, product: f32) {
         match shares {
-            None => mean.add(self.weight, cosine(stored, self.query)),
-            Some(shares) => mean.add_share(shares[self.column], dot(stored, self.query)),
+            None => mean.add(self.weight, product.clamp(-1.0, 1.0)),
+            Some(shares) => mean.add_share(shares[self.column], product),
         }
     }
 }
