@@ -12,7 +12,8 @@ use schemas::Modality;
 use schemas::embeddings::{EmbeddingsBatch, EmbeddingsSchema, EmbeddingsWriter};
 use schemas::rejects::Rejection;
 
-use super::stages::{FirstError, Halt, StageWatch};
+use super::read_chunks::ChunkPlace;
+use super::stages::{Halt, Shared, StageWatch};
 use super::window::{EncodedWindow, Share, Target};
 use super::{EncodeContext, Written};
 use crate::error::IndexError;
@@ -68,16 +69,24 @@ pub(super) fn run(
     results: &Receiver<ToWrite>,
     counts: &mut RunCounts,
     report: &mut PipelineReport,
-    first_error: &FirstError,
+    places: &Receiver<ChunkPlace>,
+    shared: &Shared,
     watch: &mut StageWatch,
 ) -> Result<Written, Halt> {
     let modalities = context.encoders.modalities().iter().map(|one| one.modality).collect();
     let schema = context.encoders.embeddings_schema();
-    let mut writer =
-        Writer { schema, modalities, open: HashMap::new(), parts: BTreeMap::new(), contents: blake3::Hasher::new() };
+    let mut writer = Writer {
+        schema,
+        modalities,
+        open: HashMap::new(),
+        parts: BTreeMap::new(),
+        contents: blake3::Hasher::new(),
+        places,
+        shared,
+    };
     let mut items = ItemProgress::new(context.progress, writer.modalities.len());
     while let Some(message) = watch.receive(results) {
-        first_error.check(context.stop)?;
+        shared.first_error.check(context.stop)?;
         match message {
             ToWrite::Chunk(chunk) => {
                 items.add_chunk(chunk.ids.len(), chunk.awaited());
@@ -90,7 +99,7 @@ pub(super) fn run(
             }
         }
     }
-    first_error.check(context.stop)?;
+    shared.first_error.check(context.stop)?;
     // A stage that failed ends this one too, with chunks still open; then its error counts.
     if !writer.open.is_empty() {
         return Err(Halt::Ended);
@@ -107,7 +116,7 @@ impl PreparedChunk {
     }
 }
 
-struct Writer {
+struct Writer<'a> {
     schema: EmbeddingsSchema,
     modalities: Vec<Modality>,
     open: HashMap<u64, OpenChunk>,
@@ -115,6 +124,9 @@ struct Writer {
     parts: BTreeMap<u64, (u32, PathBuf)>,
     /// Over the chunks in their order, which is the order they arrive in.
     contents: blake3::Hasher,
+    /// Of the chunks that are on their way.
+    places: &'a Receiver<ChunkPlace>,
+    shared: &'a Shared,
 }
 
 /// A chunk whose embeddings have not all arrived.
@@ -144,7 +156,7 @@ impl OpenChunk {
     }
 }
 
-impl Writer {
+impl Writer<'_> {
     fn add_chunk(&mut self, chunk: PreparedChunk, counts: &mut RunCounts) -> Result<(), IndexError> {
         let PreparedChunk { number, partition, ids, rejections, counts: by_modality, contents, part } = chunk;
         self.contents.update(contents.as_bytes());
@@ -156,9 +168,13 @@ impl Writer {
             counts.modality(*modality).add(new);
         }
         match part {
-            PreparedPart::Nothing => Ok(()),
+            PreparedPart::Nothing => {
+                self.give_place();
+                Ok(())
+            }
             PreparedPart::Kept(path) => {
                 self.parts.insert(number, (partition, path));
+                self.give_place();
                 Ok(())
             }
             PreparedPart::New { path, states, kept, awaited } => {
@@ -198,7 +214,16 @@ impl Writer {
         super::layout::create_parent(path)?;
         let mut writer = EmbeddingsWriter::create(path, &self.schema)?;
         writer.write(&open.batch)?;
-        Ok(writer.finish()?)
+        writer.finish()?;
+        self.give_place();
+        Ok(())
+    }
+
+    /// A chunk is done: the reader may hand over another one.
+    fn give_place(&self) {
+        self.shared.chunks.remove(1);
+        // The reader put it there before the chunk.
+        drop(self.places.try_recv());
     }
 
     /// Shares the device's time out among the modalities, by tokens or pictures.
