@@ -1,13 +1,18 @@
 //! `searcher eval`: comparisons, figures by query, and the report.
 
+use ::searcher::evaluation::trec_order;
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, Output, fixture_store, root, searcher};
+use crate::harness::{Folder, Output, fixture_store, ids, root, searcher};
 
 fn eval(arguments: &[&str]) -> Output {
+    evaluated(arguments).expect_code(0)
+}
+
+fn evaluated(arguments: &[&str]) -> Output {
     let fixtures = root().join("fixtures");
     let program = searcher(["eval", "--store"]).arg(fixture_store()).arg("--queries").arg(fixtures.join("queries.tsv"));
-    program.arg("--qrels").arg(fixtures.join("qrels.tsv")).args(arguments).output().expect_code(0)
+    program.arg("--qrels").arg(fixtures.join("qrels.tsv")).args(arguments).output()
 }
 
 fn comparison<'a>(result: &'a Value, measure: &str) -> &'a Value {
@@ -80,4 +85,27 @@ fn a_report_is_one_page_in_which_markup_stays_text() {
     {
         assert!(html.contains(words), "{words}: {html}");
     }
+}
+
+#[test]
+fn lists_are_measured_as_a_search_with_the_same_flags_shows_them() {
+    let folder = Folder::new();
+    let history = folder.write("history.jsonl", r#"{"id": "p0925", "time": 0}"#).display().to_string();
+    let flags = ["--collapse", "category", "--history", &history, "--history-weight", "0.6"];
+    let run = |name: &str, flags: &[&str]| {
+        let path = folder.path(name);
+        eval(&[&["--mode", "hybrid", "--run", path.to_str().unwrap()], flags].concat());
+        schemas::trec::read_run(&path).unwrap()
+    };
+    let (plain, collapsed, personal) = (run("plain", &[]), run("collapsed", &flags[..2]), run("personal", &flags));
+    assert!(plain != collapsed && collapsed != personal);
+    let queries = schemas::trec::read_queries(&root().join("fixtures/queries.tsv")).unwrap();
+    for query in &queries[..3] {
+        let shown = searcher(["search", "--json", "--limit", "1000", "--store"]).arg(fixture_store()).args(&flags);
+        let shown = ids(&shown.arg("--").arg(&query.text).output().expect_code(0).json());
+        assert_eq!(trec_order(&personal[&query.id]), shown, "query {}", query.id);
+        assert!(shown.len() < plain[&query.id].len());
+    }
+    evaluated(&["--collapse", "price"]).expect_code(2).expect_stderr(&["collapse: `price`"]);
+    evaluated(&["--user", "ana"]).expect_code(2).expect_stderr(&["--history"]);
 }

@@ -5,6 +5,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use schemas::embeddings::{EmbeddingsReader, EmbeddingsWriter};
+use schemas::{Manifest, SnapshotId};
 use serde_json::{Value, json};
 
 use crate::harness::{Folder, copy_folder, fixture_encoders, indexer, root};
@@ -92,6 +94,76 @@ fn another_encoder_encodes_its_modality_again_and_no_other() {
     assert_eq!(report["encoded"], json!({"title": 12, "description": 0, "image": 0}));
     assert_eq!(report["kept"]["description"], 12);
     assert_eq!(folder.publish()["kept"]["title"], 12);
+}
+
+/// The hash of a file, or of text.
+fn hash(folder: &Folder, text: &str) -> String {
+    schemas::durable::checksum_file(&folder.write("hashed", text)).unwrap().blake3
+}
+
+/// Makes of a store one that was written when pictures were decoded by version 1 of the preprocessing: other specs in the
+/// parts and the manifest, and so another name of the snapshot.
+fn make_earlier(folder: &Folder) {
+    let preprocessor = root().join("fixtures/model/preprocessor_config.json");
+    let file = schemas::durable::checksum_file(&preprocessor).unwrap().blake3;
+    let version_1 = hash(folder, &format!("preprocessor_config.json\n{file}\n"));
+    let store = folder.path("store");
+    let mut changed = 0;
+    for path in parts(&store).into_keys() {
+        let reader = EmbeddingsReader::open(&path).unwrap();
+        let mut schema = reader.schema().clone();
+        for (_, spec) in schema.modalities.iter_mut().filter(|(modality, _)| !modality.is_text()) {
+            assert_eq!(spec.preprocessing, hash(folder, &format!("{version_1}\n2\n")), "the recipe of version 2");
+            spec.preprocessing.clone_from(&version_1);
+            changed += 1;
+        }
+        let batches: Vec<_> = reader.map(Result::unwrap).collect();
+        let mut writer = EmbeddingsWriter::create(&path, &schema).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.finish().unwrap();
+    }
+    assert!(changed > 0);
+    let current = fs_err::read_to_string(store.join("CURRENT")).unwrap();
+    let snapshot = store.join("snapshots").join(current.trim());
+    let path = snapshot.join("manifest.json");
+    let mut manifest = Manifest::from_bytes(&path, &fs_err::read(&path).unwrap()).unwrap();
+    for modality in manifest.modalities.iter_mut().filter(|one| !one.modality.is_text()) {
+        modality.encoder.preprocessing.clone_from(&version_1);
+    }
+    // It has the specs' fingerprints in it.
+    manifest.inputs = Some("of an earlier version".to_owned());
+    fs_err::write(&path, manifest.to_bytes()).unwrap();
+    let digest = schemas::durable::checksum_file(&path).unwrap().blake3;
+    let id = SnapshotId::new(&current[..SnapshotId::TIME_CHARACTERS], &digest).unwrap();
+    fs_err::rename(&snapshot, snapshot.with_file_name(id.as_str())).unwrap();
+    fs_err::write(store.join("CURRENT"), format!("{id}\n")).unwrap();
+}
+
+#[test]
+fn another_preprocessing_version_encodes_pictures_again_and_the_earlier_snapshot_answers_until_then() {
+    let folder = Folder::new();
+    let colours = [[200, 30, 30], [30, 200, 30], [30, 30, 200]];
+    let rows = colours.iter().enumerate().map(|(number, colour)| {
+        folder.picture(&format!("{number}.png"), 60, 40, *colour);
+        json!({"id": format!("i{number}"), "title": format!("mug {number}"), "image": format!("{number}.png")})
+    });
+    let rows: String = rows.map(|row| row.to_string() + "\n").collect();
+    folder.write("items.jsonl", rows);
+    folder.config("items.jsonl", &fixture_encoders());
+    folder.publish();
+    let picture = folder.path("2.png").display().to_string();
+    let question = ["--image", &picture, "--mode", "vector"];
+    let before = folder.hits(&question);
+    assert_eq!(before[0], "i2");
+
+    make_earlier(&folder);
+    assert_eq!(folder.hits(&question), before, "a snapshot of the earlier version takes pictures as queries");
+    indexer(["verify", "--store"]).arg(folder.path("store")).output().expect_code(0);
+    let report = folder.publish();
+    assert_eq!(report["encode_reasons"]["image"], json!({"encoder_changed": 3}));
+    assert_eq!(report["encoded"], json!({"title": 0, "description": 0, "image": 3}));
+    assert_eq!(report["kept"]["title"], 3);
+    assert_eq!(folder.publish()["encoded"]["image"], 0);
 }
 
 /// Overwrites the header of the first page of the titles' embeddings; ids and hashes stay readable.

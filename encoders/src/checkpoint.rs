@@ -214,9 +214,14 @@ impl Checkpoint {
         files::digest(&self.files, CheckpointFile::is_text_preprocessing)
     }
 
-    /// BLAKE3 over the files that decide image preprocessing, 64 hexadecimal digits.
-    pub(crate) fn image_preprocessing_hash(&self) -> String {
-        files::digest(&self.files, CheckpointFile::is_image_preprocessing)
+    /// BLAKE3 over the files that decide image preprocessing and, from version 2 on, the version of our own part in it
+    /// ([`PREPROCESSING_VERSION`](crate::picture::PREPROCESSING_VERSION)); 64 hexadecimal digits.
+    pub(crate) fn image_preprocessing_hash(&self, version: u32) -> String {
+        let files = files::digest(&self.files, CheckpointFile::is_image_preprocessing);
+        match version {
+            1 => files,
+            _ => blake3::hash(format!("{files}\n{version}\n").as_bytes()).to_hex().to_string(),
+        }
     }
 
     fn hash_folder(folder: &Path, name: String) -> Result<Checkpoint, EncoderError> {

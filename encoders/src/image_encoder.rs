@@ -13,6 +13,7 @@ use crate::embedding::Embeddings;
 use crate::error::EncoderError;
 use crate::json::Section;
 use crate::model_folder::{Family, ModelFolder};
+use crate::picture::PREPROCESSING_VERSION;
 use crate::picture::decode::decode;
 use crate::picture::settings::{PictureSettings, Size};
 use crate::picture::transform::transform;
@@ -59,6 +60,7 @@ pub struct Pixels(pub Vec<f32>);
 #[derive(Debug)]
 pub struct ImageEncoder {
     spec: EncoderSpec,
+    earlier_fingerprints: Vec<String>,
     device: Device,
     settings: PictureSettings,
     tower: ImageTower,
@@ -108,18 +110,30 @@ impl ImageEncoder {
             architecture,
             checkpoint: checkpoint.fingerprint().to_owned(),
             weights: checkpoint.weights_hash(),
-            preprocessing: checkpoint.image_preprocessing_hash(),
+            preprocessing: checkpoint.image_preprocessing_hash(PREPROCESSING_VERSION),
             pooling: tower.pooling(),
             dimension: tower.dimension().map_err(&failed)?,
             dtype,
         };
-        Ok(ImageEncoder { spec, device, settings, tower })
+        let earlier_spec = |version| {
+            EncoderSpec { preprocessing: checkpoint.image_preprocessing_hash(version), ..spec.clone() }.fingerprint()
+        };
+        let earlier_fingerprints = (1..PREPROCESSING_VERSION).map(earlier_spec).collect();
+        Ok(ImageEncoder { spec, earlier_fingerprints, device, settings, tower })
     }
 
     /// What identifies it.
     #[must_use]
     pub fn spec(&self) -> &EncoderSpec {
         &self.spec
+    }
+
+    /// What its spec's fingerprint was while the same pictures got other values from us (none for a text tower, whose
+    /// tokens have always been the same). Embeddings of that time are not kept when a catalog is encoded, but can be
+    /// compared with a query's: the pictures differ by less than an eye sees.
+    #[must_use]
+    pub fn earlier_fingerprints(&self) -> &[String] {
+        &self.earlier_fingerprints
     }
 
     /// Decodes a picture file and preprocesses it as the model's own files say; CPU work, safe to call from many threads.

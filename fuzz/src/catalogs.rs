@@ -13,7 +13,7 @@ use schemas::{FieldSpec, FieldType};
 use tempfile::TempDir;
 
 /// Bytes of a reason or a message at most: they go to reports and logs.
-const MAX_REASON_BYTES: usize = 4096;
+pub(crate) const MAX_REASON_BYTES: usize = 4096;
 
 thread_local! {
     /// Folder of the catalog that is read.

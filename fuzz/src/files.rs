@@ -18,7 +18,7 @@ const READ_ROWS: u64 = 1000;
 const GRAPH_VECTORS: u32 = 60;
 
 /// A file of the example snapshot.
-fn example_file(name: &str) -> Vec<u8> {
+pub(crate) fn example_file(name: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     example::write_snapshot(folder.path(), &example::items()).unwrap();
     fs_err::read(folder.path().join(name)).unwrap()

@@ -1,5 +1,5 @@
-//! Fuzz targets for everything that reads bytes from elsewhere: catalogs, pictures, filters, queries, and the files of a
-//! snapshot. Owns the targets, their seeds and what must hold for any input; not the search for inputs, which is libFuzzer's
+//! Fuzz targets for everything that reads bytes from elsewhere: catalogs, pictures, histories, filters, queries, and the
+//! files of a snapshot. Owns the targets, their seeds and what must hold for any input; not the search for inputs, which is libFuzzer's
 //! (`fuzz/run`, or `cargo fuzz run fuzz_json_lines --features libfuzzer`). Invariant: a target fails only by panicking, and
 //! does so for no input.
 //!
@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 mod catalogs;
 mod files;
+mod histories;
+mod learned;
 mod pictures;
 mod queries;
 
@@ -29,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "json_lines", run: catalogs::json_lines, seeds: catalogs::json_lines_seeds },
     Target { name: "csv", run: catalogs::csv, seeds: catalogs::csv_seeds },
     Target { name: "parquet", run: catalogs::parquet, seeds: catalogs::parquet_seeds },
@@ -38,6 +40,10 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "modalities", run: files::modalities, seeds: files::modalities_seeds },
     Target { name: "graph", run: files::graph, seeds: files::graph_seeds },
     Target { name: "node_table", run: files::node_table, seeds: files::node_table_seeds },
+    Target { name: "learned_fusion", run: learned::fusion, seeds: learned::fusion_seeds },
+    Target { name: "item_weights", run: learned::item_weights, seeds: learned::item_weights_seeds },
+    Target { name: "history_json_lines", run: histories::json_lines, seeds: histories::json_lines_seeds },
+    Target { name: "history_parquet", run: histories::parquet, seeds: histories::parquet_seeds },
     Target { name: "filter", run: queries::filter, seeds: queries::filter_seeds },
     Target { name: "analysis", run: queries::analysis, seeds: queries::analysis_seeds },
     Target { name: "query", run: queries::query, seeds: queries::query_seeds },

@@ -12,6 +12,7 @@ mod history;
 mod label;
 mod learn;
 mod logging;
+mod pace;
 mod plan;
 mod progress;
 mod run;

@@ -1,12 +1,15 @@
-//! What is shown while a run goes on: a bar per stage on a terminal. Owns the bars; log lines are `logging.rs`'.
+//! What is shown while a run goes on: a bar per stage on a terminal. Owns the bars; log lines are `logging.rs`', speeds and
+//! remaining time are `pace.rs`'.
 
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indexer::Progress;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::logging::{CurrentStage, Log};
+use crate::pace::StageCounts;
 
 /// A bar per stage.
 pub(crate) struct StageBars {
@@ -15,12 +18,12 @@ pub(crate) struct StageBars {
     current: Mutex<Option<StageBar>>,
 }
 
-/// The running stage's bar, and what was computed in it.
+/// The running stage's bar, and what was counted in it.
 struct StageBar {
     bar: ProgressBar,
     start: Instant,
-    tokens: u64,
-    pictures: u64,
+    /// Never locked while the bar is told something: drawing it locks them.
+    counts: Arc<Mutex<StageCounts>>,
 }
 
 impl StageBars {
@@ -28,10 +31,17 @@ impl StageBars {
         StageBars { bars: log.bars.clone(), stage: log.stage.clone(), current: Mutex::new(None) }
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Option<StageBar>> {
-        // A panic while drawing leaves a bar that can still be used.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts something of the running stage, after so much of its time.
+    fn count(&self, count: impl FnOnce(&mut StageCounts, Duration)) {
+        if let Some(StageBar { start, counts, .. }) = locked(&self.current).as_ref() {
+            count(&mut locked(counts), start.elapsed());
+        }
     }
+}
+
+/// A panic while drawing leaves a bar and counts that can still be used.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Progress for StageBars {
@@ -41,59 +51,41 @@ impl Progress for StageBars {
 
     fn begin(&self, stage: &'static str, total: Option<u64>) {
         let (bar, template) = match total {
-            Some(total) => (
-                ProgressBar::new(total),
-                "{prefix:>8} {wide_bar} {human_pos}/{human_len} items {per_sec}{msg} eta {eta}",
-            ),
-            None => (ProgressBar::new_spinner(), "{prefix:>8} {spinner} {human_pos} {elapsed}"),
+            Some(total) => (ProgressBar::new(total), "{prefix:>8} {wide_bar} {human_pos}/{human_len} items{pace}"),
+            None => (ProgressBar::new_spinner(), "{prefix:>8} {spinner} {human_pos} {elapsed}{pace}"),
         };
+        let (start, counts) = (Instant::now(), Arc::new(Mutex::new(StageCounts::new(total))));
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            let counts = Arc::clone(&counts);
+            // Computed whenever the bar is drawn, so that it goes on between two messages of the pipeline.
+            bar.set_style(style.with_key("pace", move |_: &ProgressState, out: &mut dyn Write| {
+                // A bar that cannot be drawn is no error of the run.
+                let _ = write!(out, "{}", locked(&counts).pace(start.elapsed()));
+            }));
         }
         let bar = self.bars.add(bar).with_prefix(stage);
         bar.enable_steady_tick(Duration::from_millis(200));
-        *self.current() = Some(StageBar { bar, start: Instant::now(), tokens: 0, pictures: 0 });
+        *locked(&self.current) = Some(StageBar { bar, start, counts });
+    }
+
+    fn compared(&self, items: u64, kept: u64) {
+        self.count(|counts, elapsed| counts.compare(items, kept, elapsed));
     }
 
     fn advance(&self, steps: u64) {
-        if let Some(stage) = self.current().as_ref() {
-            stage.bar.inc(steps);
+        self.count(|counts, _| counts.advance(steps));
+        if let Some(StageBar { bar, .. }) = locked(&self.current).as_ref() {
+            bar.inc(steps);
         }
     }
 
     fn computed(&self, tokens: u64, pictures: u64) {
-        if let Some(stage) = self.current().as_mut() {
-            stage.tokens += tokens;
-            stage.pictures += pictures;
-            stage.bar.set_message(speeds(stage.tokens, stage.pictures, stage.start.elapsed()));
-        }
+        self.count(|counts, _| counts.compute(tokens, pictures));
     }
 
     fn end(&self) {
-        if let Some(stage) = self.current().take() {
+        if let Some(stage) = locked(&self.current).take() {
             stage.bar.finish();
         }
-    }
-}
-
-/// `, 5120 tokens/s, 31 pictures/s`, without what nothing was computed of.
-fn speeds(tokens: u64, pictures: u64, elapsed: Duration) -> String {
-    let speed = |count: u64, what: &str| match count {
-        0 => String::new(),
-        _ => format!(", {:.0} {what}/s", count as f64 / elapsed.as_secs_f64().max(0.001)),
-    };
-    speed(tokens, "tokens") + &speed(pictures, "pictures")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn speeds_name_what_was_computed() {
-        let second = Duration::from_secs(2);
-        assert_eq!(speeds(10_240, 62, second), ", 5120 tokens/s, 31 pictures/s");
-        assert_eq!(speeds(0, 62, second), ", 31 pictures/s");
-        assert_eq!(speeds(0, 0, Duration::ZERO), "");
     }
 }

@@ -16,12 +16,12 @@
 //! partitions: while a device computes, the next windows are prepared and the last part is written.
 //!
 //! Memory: two chunks of items (`part_rows` or 64 MiB each, with pictures that stand in the catalog); the earlier rows of two
-//! partitions (`reuse.rs`) and the ids of one (`spool.rs`); per device [`WINDOWS_PER_DEVICE`] + 1 waiting windows and
-//! [`DECODED_BATCHES`] windows being decoded, each `image_batch` pictures (more on a CPU of many threads) × 3 × height ×
-//! width × 4 bytes; and the columns of the chunks with windows on their way, at most [`CHUNKS_PER_WINDOW`] + 2 ×
+//! partitions (`reuse.rs`) and the ids of one (`spool.rs`); per device [`WINDOWS_PER_DEVICE`] + 1 waiting windows, and
+//! [`DECODED_BATCHES`] + 1 windows being decoded and filled, each `image_batch` pictures (more on a CPU of many threads) ×
+//! 3 × height × width × 4 bytes; and the columns of the chunks on their way, at most [`CHUNKS_PER_WINDOW`] + 2 ×
 //! ([`WINDOWS_PER_DEVICE`] + 1) per device, each `part_rows` × the sum of dimensions × 2 bytes. With the defaults, one
-//! device, 3 × 512 dimensions and pictures of 224 × 224 that is below 14 × 25 MB + 9 × 19 MB, usually a fifth of it. It
-//! does not grow with the catalog but for the rows of a partition.
+//! device, 3 × 512 dimensions and pictures of 224 × 224 that is below 14 × 25 MB + 10 × 19 MB, usually a fifth of it. It
+//! does not grow with the catalog but for the rows of a partition. The report has the most chunks and pictures there were.
 
 use std::path::PathBuf;
 use std::thread::{Scope, ScopedJoinHandle};
@@ -49,7 +49,7 @@ mod write;
 
 pub(crate) use layout::EarlierParts;
 use layout::EmbeddingsLayout;
-use stages::{FirstError, Halt, StageWatch};
+use stages::{FirstError, Halt, Shared, StageWatch};
 
 /// Texts in a window for the CPU, for each thread: long enough to sort by length, short enough to stop soon.
 pub const CPU_TEXTS_PER_THREAD: usize = 512;
@@ -123,7 +123,9 @@ pub fn encode(
     let rows = partitions.iter().map(|partition| spool.partition_rows(*partition)).sum();
     context.progress.begin("encode", Some(rows));
     let layout = EmbeddingsLayout::open(store, spool.partitions())?;
-    let (Written { parts, contents }, pipeline) = run_stages(&spool, partitions, &layout, context, counts)?;
+    let (shared, forward) = (Shared::default(), &compute::encode_window);
+    let (Written { parts, contents }, pipeline) =
+        run_stages(&spool, partitions, &layout, context, counts, &shared, forward)?;
     context.progress.end();
     let mut by_partition = vec![Vec::new(); spool.partitions() as usize];
     for (partition, path) in parts {
@@ -145,32 +147,33 @@ fn run_stages(
     layout: &EmbeddingsLayout,
     context: &EncodeContext<'_>,
     counts: &mut RunCounts,
+    shared: &Shared,
+    encode_window: &compute::EncodeWindow<'_>,
 ) -> Result<(Written, PipelineReport), IndexError> {
     let start = Instant::now();
     let devices = context.encoders.devices().len();
-    let first_error = &FirstError::default();
+    let first_error = &shared.first_error;
     let mut report = empty_report(context);
     // A chunk is handed over, not queued: the reader already has the next one in its hands.
     let (to_prepare, chunks) = bounded(0);
     let (to_encode, windows) = bounded(WINDOWS_PER_DEVICE * devices.max(1));
     let (to_write, results) = bounded(devices + 1);
+    let (places, taken_places) = bounded(chunk_places(devices));
 
     let written = std::thread::scope(|scope| {
         let read = {
             let source = read_chunks::Source { spool, partitions, layout, context };
-            spawn(scope, first_error, move |watch| read_chunks::run(&source, &to_prepare, first_error, watch))
+            spawn(scope, first_error, move |watch| read_chunks::run(&source, &to_prepare, &places, shared, watch))
         };
         let prepare = {
             let to_write = to_write.clone();
-            spawn(scope, first_error, move |watch| {
-                prepare::run(context, &chunks, &to_encode, &to_write, first_error, watch)
-            })
+            spawn(scope, first_error, move |watch| prepare::run(context, &chunks, &to_encode, &to_write, shared, watch))
         };
         let encode: Vec<_> = (0..devices)
             .map(|device| {
                 let (windows, to_write): (Receiver<_>, Sender<_>) = (windows.clone(), to_write.clone());
                 spawn(scope, first_error, move |watch| {
-                    compute::run(device, context, &windows, &to_write, first_error, watch)
+                    compute::run(device, context, encode_window, &windows, &to_write, shared, watch)
                 })
             })
             .collect();
@@ -178,9 +181,9 @@ fn run_stages(
         drop((windows, to_write));
 
         let mut watch = StageWatch::start();
-        let written = write::run(context, &results, counts, &mut report, first_error, &mut watch);
+        let written = write::run(context, &results, counts, &mut report, &taken_places, shared, &mut watch);
         let written = first_error.note(written);
-        drop(results);
+        drop((results, taken_places));
         let mut stages = vec![("write", watch.finish()), ("read", join(read)), ("prepare", join(prepare))];
         stages.extend(encode.into_iter().map(|worker| ("encode", join(worker))));
         for (name, seconds) in stages {
@@ -191,8 +194,17 @@ fn run_stages(
     first_error.take()?;
     let written = written.ok_or_else(|| IndexError::Inconsistent { reason: "encoding ended early".to_owned() })?;
     report.seconds = start.elapsed().as_secs_f64();
+    report.most_chunks = shared.chunks.most();
+    report.most_pictures = shared.pictures.most();
     report.finish();
     Ok((written, report))
+}
+
+/// Chunks that may be on their way from the reader to their parts. Without this bound, a night of few changes, whose windows
+/// span [`CHUNKS_PER_WINDOW`] chunks each, would hold as many for every waiting window. A window is on its way before the
+/// chunk after its last is read, so that the chunks of those being filled never take up all places.
+fn chunk_places(devices: usize) -> usize {
+    CHUNKS_PER_WINDOW as usize + 2 * (WINDOWS_PER_DEVICE + 1) * devices.max(1)
 }
 
 /// Runs a stage on a thread of its own. Its error is noted before the stage's ends of channels are dropped, so that it is

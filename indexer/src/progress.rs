@@ -18,6 +18,12 @@ pub trait Progress: Send + Sync {
         let _ = (stage, total);
     }
 
+    /// Items of the current stage were compared with what earlier runs left; `kept` of them need no work (an item of
+    /// which a part is kept counts by its share). They are done when [`Progress::advance`] says so.
+    fn compared(&self, items: u64, kept: u64) {
+        let _ = (items, kept);
+    }
+
     /// Steps of the current stage are done.
     fn advance(&self, steps: u64) {
         let _ = steps;

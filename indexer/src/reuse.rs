@@ -28,7 +28,8 @@ pub enum EncodeReason {
     NewModality,
     /// The text or the picture's bytes are others than before.
     ContentChanged,
-    /// Another model, other weights, another tokenizer, pooling or number type.
+    /// Another model, other weights, another tokenizer, pooling or number type, or another version of how pictures are
+    /// decoded.
     EncoderChanged,
 }
 

@@ -66,7 +66,8 @@ pub struct EncoderSpec {
     pub checkpoint: String,
     /// BLAKE3 of the weights file, 64 hexadecimal digits.
     pub weights: String,
-    /// BLAKE3 of the files that decide tokenising or image preprocessing, prompts included, 64 hexadecimal digits.
+    /// BLAKE3 of the files that decide tokenising or image preprocessing, prompts included, and of the version of our own
+    /// part in image preprocessing; 64 hexadecimal digits.
     pub preprocessing: String,
     /// How hidden states become one embedding.
     pub pooling: Pooling,

@@ -11,13 +11,13 @@ use schemas::RankingSettings;
 use searcher::evaluation::{
     Evaluation, EvaluationQuery, Measure, Ranking, compare, evaluate_rankings, metrics_by_query, rank, values_by_query,
 };
-use searcher::{Mode, Searcher};
+use searcher::{Mode, Query, Searcher};
 
 use crate::arguments::{ComparisonArguments, EvalArguments, SnapshotArguments};
 use crate::judged::{self, Judged};
 use crate::opened::{Opened, open};
-use crate::output;
 use crate::search::Ranking as QueryRanking;
+use crate::{history, output};
 
 mod figures;
 mod html;
@@ -40,7 +40,8 @@ pub(crate) fn eval(snapshot: &SnapshotArguments, arguments: &EvalArguments) -> a
     let against = against(&arguments.comparison)?;
     let Opened { searcher, snapshot: name } = open(snapshot)?;
     let modes = modes(snapshot, arguments, &searcher);
-    let queries = judged.ranked_by(&ranking);
+    let listed = Listed { snapshot, arguments };
+    let queries = listed.queries(&searcher, judged.ranked_by(&ranking))?;
     judged.say_what_is_missing(snapshot.quiet, &modes);
     judged::say_if_shallow(snapshot.quiet, &searcher, &queries);
     let asked: Vec<&EvaluationQuery> =
@@ -55,6 +56,7 @@ pub(crate) fn eval(snapshot: &SnapshotArguments, arguments: &EvalArguments) -> a
                 Some(settings) => judged.ranked_by(&ranking.with_settings(settings)),
                 None => judged.ranked_by(&ranking),
             };
+            let queries = listed.queries(other_searcher, queries)?;
             let asked: Vec<&EvaluationQuery> = queries.iter().filter(|asked| judged.counts(asked)).collect();
             let earlier = rank_all(snapshot, other_searcher, &asked, &modes)?;
             let after = match (folder, &arguments.ranking.settings) {
@@ -106,6 +108,24 @@ pub(crate) fn eval(snapshot: &SnapshotArguments, arguments: &EvalArguments) -> a
         output::say(snapshot.quiet, "no query has a relevant item in the judgments; check that the ids agree");
     }
     Ok(ExitCode::from(u8::from(none_measured)))
+}
+
+/// What becomes of a ranked list before it is measured, as it would before it is shown.
+struct Listed<'a> {
+    snapshot: &'a SnapshotArguments,
+    arguments: &'a EvalArguments,
+}
+
+impl Listed<'_> {
+    /// The queries with a field to collapse by and the user's profile in that snapshot, where there are flags for them.
+    fn queries(&self, searcher: &Searcher, queries: Vec<EvaluationQuery>) -> anyhow::Result<Vec<EvaluationQuery>> {
+        let profile = history::profile_part(self.snapshot.quiet, searcher, &self.arguments.history)?;
+        let listed = |asked: EvaluationQuery| {
+            let collapse = self.arguments.collapse.clone();
+            EvaluationQuery { query: Query { collapse, profile: profile.clone(), ..asked.query }, ..asked }
+        };
+        Ok(queries.into_iter().map(listed).collect())
+    }
 }
 
 /// What the figures are compared with.

@@ -71,12 +71,20 @@ pub(crate) fn with_profile(
     query: Query,
     arguments: &HistoryArguments,
 ) -> anyhow::Result<Query> {
-    let Some(path) = &arguments.history else { return Ok(query) };
+    Ok(Query { profile: profile_part(quiet, searcher, arguments)?, ..query })
+}
+
+/// The profile that re-ranks, and its share; `None` without a history.
+pub(crate) fn profile_part(
+    quiet: bool,
+    searcher: &Searcher,
+    arguments: &HistoryArguments,
+) -> anyhow::Result<Option<ProfilePart>> {
+    let Some(path) = &arguments.history else { return Ok(None) };
     let histories = read(quiet, searcher, path, &arguments.profile)?;
     let profile = profile(&histories, searcher, &arguments.profile)?;
     if profile.is_empty() {
         output::say(quiet, &format!("{}; hits are ranked without it", nothing_known(&arguments.profile)));
     }
-    let part = ProfilePart { profile, weight: arguments.history_weight, seen_items: SeenItems::Shown };
-    Ok(Query { profile: Some(part), ..query })
+    Ok(Some(ProfilePart { profile, weight: arguments.history_weight, seen_items: SeenItems::Shown }))
 }

@@ -97,10 +97,11 @@ impl QueryEncoders {
             let folder = self.folder.join(&space.checkpoint);
             let same = |other: &&Space| other.checkpoint == space.checkpoint && other.dtype == space.dtype;
             let Some(other) = other.spaces.iter().find(same) else { continue };
-            if let Some(text) = if_loaded(&other.text).filter(|text| space.check(text.spec(), &folder).is_ok()) {
+            if let Some(text) = if_loaded(&other.text).filter(|text| space.check(text.spec(), &[], &folder).is_ok()) {
                 space.text = Mutex::new(Some(text));
             }
-            if let Some(image) = if_loaded(&other.image).filter(|image| space.check(image.spec(), &folder).is_ok()) {
+            let takes = |image: &Arc<ImageEncoder>| space.check_image(image, &folder).is_ok();
+            if let Some(image) = if_loaded(&other.image).filter(takes) {
                 space.image = Mutex::new(Some(image));
             }
         }
@@ -129,7 +130,7 @@ impl Space {
         loaded(&self.text, || {
             let checkpoint = self.verified(&encoders.folder)?;
             let encoder = TextEncoder::load(&checkpoint, encoders.device, self.dtype)?;
-            self.check(encoder.spec(), checkpoint.folder())?;
+            self.check(encoder.spec(), &[], checkpoint.folder())?;
             Ok(encoder)
         })
     }
@@ -138,7 +139,7 @@ impl Space {
         loaded(&self.image, || {
             let checkpoint = self.verified(&encoders.folder)?;
             let encoder = ImageEncoder::load(&checkpoint, encoders.device, self.dtype)?;
-            self.check(encoder.spec(), checkpoint.folder())?;
+            self.check_image(&encoder, checkpoint.folder())?;
             Ok(encoder)
         })
     }
@@ -156,17 +157,21 @@ impl Space {
     }
 
     /// Whether a loaded tower is the one that the items were encoded with, or, when no items were encoded with this
-    /// tower, one of the same checkpoint.
-    fn check(&self, loaded: &EncoderSpec, folder: &Path) -> Result<(), SearchError> {
+    /// tower, one of the same checkpoint. It may have had `earlier` fingerprints when they were.
+    fn check(&self, loaded: &EncoderSpec, earlier: &[String], folder: &Path) -> Result<(), SearchError> {
         let same_tower = self.specs.iter().find(|spec| spec.architecture == loaded.architecture);
         let (expected, got) = match same_tower {
             Some(spec) => (spec.fingerprint(), loaded.fingerprint()),
             None => (self.checkpoint.clone(), loaded.checkpoint.clone()),
         };
-        if expected == got {
+        if expected == got || earlier.contains(&expected) {
             return Ok(());
         }
         Err(SearchError::EncoderMismatch { checkpoint: folder.to_owned(), expected, got })
+    }
+
+    fn check_image(&self, loaded: &ImageEncoder, folder: &Path) -> Result<(), SearchError> {
+        self.check(loaded.spec(), loaded.earlier_fingerprints(), folder)
     }
 }
 

@@ -10,7 +10,7 @@ use schemas::{ContentHash, Item, Modality};
 
 use self::picture::Picture;
 use super::read_chunks::{Chunk, FromRead, PartitionStart};
-use super::stages::{FirstError, Halt, StageWatch};
+use super::stages::{Halt, Shared, StageWatch};
 use super::window::{Content, Window};
 use super::write::{PreparedChunk, PreparedPart, ToWrite};
 use super::{CHUNKS_PER_WINDOW, DECODED_BATCHES, EncodeContext, WindowSizes, compute};
@@ -27,7 +27,7 @@ pub(super) fn run(
     chunks: &Receiver<FromRead>,
     to_encode: &Sender<Window>,
     to_write: &Sender<ToWrite>,
-    first_error: &FirstError,
+    shared: &Shared,
     watch: &mut StageWatch,
 ) -> Result<(), Halt> {
     let encoders = context.encoders.devices().first().map(|first| first.encoders.as_slice()).unwrap_or_default();
@@ -38,10 +38,10 @@ pub(super) fn run(
     let windows = windows.collect();
     let devices = context.encoders.devices().iter().map(|one| one.device);
     let sizes = WindowSizes::of(devices, context.config.image_batch);
-    let mut preparer = Preparer { context, encoders, windows, sizes, to_encode, first_error, watch };
+    let mut preparer = Preparer { context, encoders, windows, sizes, to_encode, shared, watch };
     let mut partition: Option<PartitionStart> = None;
     while let Some(message) = preparer.watch.receive(chunks) {
-        first_error.check(context.stop)?;
+        shared.first_error.check(context.stop)?;
         match (message, &mut partition) {
             (FromRead::Partition(start), _) => partition = Some(start),
             (FromRead::Chunk(chunk), Some(partition)) => {
@@ -66,7 +66,7 @@ struct Preparer<'a> {
     windows: Vec<Window>,
     sizes: WindowSizes,
     to_encode: &'a Sender<Window>,
-    first_error: &'a FirstError,
+    shared: &'a Shared,
     watch: &'a mut StageWatch,
 }
 
@@ -205,7 +205,7 @@ impl Preparer<'_> {
             .filter(|(row, _, hash)| work.decide(earlier, (modality, *row), *hash).is_some())
             .collect();
         for wanted in wanted.chunks(self.sizes.texts) {
-            self.first_error.check(self.context.stop)?;
+            self.shared.first_error.check(self.context.stop)?;
             let texts: Vec<&str> = wanted.iter().map(|(_, text, _)| *text).collect();
             let tokens = encoder.tokenize(&texts, TextRole::Document);
             let tokens = tokens.map_err(|source| compute::failed(self.context, one.encoder, source))?;
@@ -225,10 +225,16 @@ impl Preparer<'_> {
         encoder: &ImageEncoder,
     ) -> Result<(), Halt> {
         for rows in rows.chunks(self.sizes.pictures.saturating_mul(DECODED_BATCHES)) {
-            self.first_error.check(self.context.stop)?;
+            self.shared.first_error.check(self.context.stop)?;
             let (items, pictures) = (work.items, self.context.pictures);
             let keeps = |row: usize, hash| matches!(earlier.decide(work.rows[row], modality, hash), Decision::Keep(_));
-            let prepare = |row: &usize| picture::prepare(encoder, pictures, &items[*row], |hash| keeps(*row, hash));
+            let prepare = |row: &usize| {
+                let picture = picture::prepare(encoder, pictures, &items[*row], |hash| keeps(*row, hash));
+                if matches!(picture, Ok(Picture::Ready(..))) {
+                    self.shared.pictures.add(1);
+                }
+                picture
+            };
             let prepared: Result<Vec<Picture>, _> = rows.par_iter().map(prepare).collect();
             let number = self.context.encoders.modalities()[modality].encoder;
             let prepared = prepared.map_err(|source| compute::failed(self.context, number, source))?;
@@ -269,9 +275,15 @@ impl Preparer<'_> {
             Content::Text(_) => self.sizes.texts,
             Content::Picture(_) => self.sizes.pictures,
         };
+        let is_picture = matches!(content, Content::Picture(_));
         work.awaited += 1;
         let window = &mut self.windows[encoder];
+        let before = window.len();
         window.add((work.number, work.items.len()), (modality, row), hash, content);
+        if is_picture && window.len() == before {
+            // The window has the same picture already.
+            self.shared.pictures.remove(1);
+        }
         if window.len() < limit {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use schemas::Item;
 use schemas::rejects::Rejection;
 
 use super::layout::{EmbeddingsLayout, PartNames};
-use super::stages::{FirstError, Halt, StageWatch};
+use super::stages::{Halt, Shared, StageWatch};
 use super::{EncodeContext, LARGE_PARTITION_ROWS};
 use crate::reuse::EarlierEmbeddings;
 use crate::spool::{Spool, SpoolRow, partition_of};
@@ -32,6 +32,10 @@ pub(super) enum FromRead {
     Chunk(Chunk),
 }
 
+/// A chunk's place among those that are on their way; the writer takes it back.
+#[derive(Debug)]
+pub(super) struct ChunkPlace;
+
 /// A partition before its first chunk.
 pub(super) struct PartitionStart {
     pub(super) partition: u32,
@@ -49,18 +53,26 @@ pub(super) struct Chunk {
     pub(super) rejections: Vec<Rejection>,
 }
 
-/// Reads all chosen partitions.
+/// Reads all chosen partitions. A chunk is handed over when it gets a place among those that are on their way.
 pub(super) fn run(
     source: &Source<'_>,
     to_prepare: &Sender<FromRead>,
-    first_error: &FirstError,
+    places: &Sender<ChunkPlace>,
+    shared: &Shared,
     watch: &mut StageWatch,
 ) -> Result<(), Halt> {
+    let hand_over = |watch: &mut StageWatch, next_chunk: &mut Chunk| {
+        let number = next_chunk.number + 1;
+        let chunk = std::mem::replace(next_chunk, Chunk { number, ..Chunk::default() });
+        watch.send(places, ChunkPlace)?;
+        shared.chunks.add(1);
+        watch.send(to_prepare, FromRead::Chunk(chunk))
+    };
     let context = source.context;
     let schema = context.encoders.embeddings_schema();
     let mut next_chunk = Chunk::default();
     for &partition in source.partitions {
-        first_error.check(context.stop)?;
+        shared.first_error.check(context.stop)?;
         warn_of_large(partition, source.spool.partition_rows(partition));
         let partitions = source.spool.partitions();
         let wanted = |id: &str| partition_of(id, partitions) == partition;
@@ -79,16 +91,12 @@ pub(super) fn run(
             let rows = next_chunk.items.len().max(next_chunk.rejections.len());
             if rows == context.config.part_rows || bytes >= MAX_CHUNK_BYTES {
                 bytes = 0;
-                first_error.check(context.stop)?;
-                let number = next_chunk.number + 1;
-                let chunk = std::mem::replace(&mut next_chunk, Chunk { number, ..Chunk::default() });
-                watch.send(to_prepare, FromRead::Chunk(chunk))?;
+                shared.first_error.check(context.stop)?;
+                hand_over(watch, &mut next_chunk)?;
             }
         }
         if !next_chunk.items.is_empty() || !next_chunk.rejections.is_empty() {
-            let number = next_chunk.number + 1;
-            let chunk = std::mem::replace(&mut next_chunk, Chunk { number, ..Chunk::default() });
-            watch.send(to_prepare, FromRead::Chunk(chunk))?;
+            hand_over(watch, &mut next_chunk)?;
         }
     }
     Ok(())

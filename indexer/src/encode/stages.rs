@@ -1,8 +1,8 @@
-//! What the stages of the pipeline have in common: how they end together, and how their time is measured. Owns the first
-//! error; not the stages. Invariant: once an error is noted every stage ends at its next step, and that error is the one
-//! that is reported.
+//! What the stages of the pipeline have in common: how they end together, what they hold at once, and how their time is
+//! measured. Owns the first error; not the stages. Invariant: once an error is noted every stage ends at its next step,
+//! and that error is the one that is reported.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,47 @@ pub(super) enum Halt {
 impl<E: Into<IndexError>> From<E> for Halt {
     fn from(error: E) -> Halt {
         Halt::Failed(Box::new(error.into()))
+    }
+}
+
+/// What all stages share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// The error that ended the pipeline.
+    pub(super) first_error: FirstError,
+    /// Chunks on their way: from when the reader hands one over until its part is written.
+    pub(super) chunks: Held,
+    /// Decoded pictures, until their embeddings are computed.
+    pub(super) pictures: Held,
+}
+
+/// Counts what is held at once.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    now: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Held {
+    pub(super) fn add(&self, count: u64) {
+        let now = self.now.fetch_add(count, Ordering::Relaxed) + count;
+        self.most.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Takes away what was added before.
+    pub(super) fn remove(&self, count: u64) {
+        self.now.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// How many are held.
+    #[cfg(test)]
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// The most that were held at once.
+    pub(super) fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
     }
 }
 

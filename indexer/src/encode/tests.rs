@@ -14,6 +14,8 @@ use crate::config::EncoderConfig;
 use crate::progress::Silent;
 use crate::spool::SpoolWriter;
 
+mod memory;
+
 const PARTITIONS: u32 = 2;
 const ITEMS: usize = 90;
 

@@ -12,7 +12,8 @@ use schemas::Modality;
 use schemas::embeddings::{EmbeddingsBatch, EmbeddingsSchema, EmbeddingsWriter};
 use schemas::rejects::Rejection;
 
-use super::stages::{FirstError, Halt, StageWatch};
+use super::read_chunks::ChunkPlace;
+use super::stages::{Halt, Shared, StageWatch};
 use super::window::{EncodedWindow, Share, Target};
 use super::{EncodeContext, Written};
 use crate::error::IndexError;
@@ -68,19 +69,27 @@ pub(super) fn run(
     results: &Receiver<ToWrite>,
     counts: &mut RunCounts,
     report: &mut PipelineReport,
-    first_error: &FirstError,
+    places: &Receiver<ChunkPlace>,
+    shared: &Shared,
     watch: &mut StageWatch,
 ) -> Result<Written, Halt> {
     let modalities = context.encoders.modalities().iter().map(|one| one.modality).collect();
     let schema = context.encoders.embeddings_schema();
-    let mut writer =
-        Writer { schema, modalities, open: HashMap::new(), parts: BTreeMap::new(), contents: blake3::Hasher::new() };
-    let mut items = ItemProgress { progress: context.progress, modalities: writer.modalities.len().max(1), rest: 0 };
+    let mut writer = Writer {
+        schema,
+        modalities,
+        open: HashMap::new(),
+        parts: BTreeMap::new(),
+        contents: blake3::Hasher::new(),
+        places,
+        shared,
+    };
+    let mut items = ItemProgress::new(context.progress, writer.modalities.len());
     while let Some(message) = watch.receive(results) {
-        first_error.check(context.stop)?;
+        shared.first_error.check(context.stop)?;
         match message {
             ToWrite::Chunk(chunk) => {
-                items.advance(chunk.ids.len() * items.modalities - chunk.awaited());
+                items.add_chunk(chunk.ids.len(), chunk.awaited());
                 writer.add_chunk(chunk, counts)?;
             }
             ToWrite::Window(window) => {
@@ -90,7 +99,7 @@ pub(super) fn run(
             }
         }
     }
-    first_error.check(context.stop)?;
+    shared.first_error.check(context.stop)?;
     // A stage that failed ends this one too, with chunks still open; then its error counts.
     if !writer.open.is_empty() {
         return Err(Halt::Ended);
@@ -107,7 +116,7 @@ impl PreparedChunk {
     }
 }
 
-struct Writer {
+struct Writer<'a> {
     schema: EmbeddingsSchema,
     modalities: Vec<Modality>,
     open: HashMap<u64, OpenChunk>,
@@ -115,6 +124,9 @@ struct Writer {
     parts: BTreeMap<u64, (u32, PathBuf)>,
     /// Over the chunks in their order, which is the order they arrive in.
     contents: blake3::Hasher,
+    /// Of the chunks that are on their way.
+    places: &'a Receiver<ChunkPlace>,
+    shared: &'a Shared,
 }
 
 /// A chunk whose embeddings have not all arrived.
@@ -144,7 +156,7 @@ impl OpenChunk {
     }
 }
 
-impl Writer {
+impl Writer<'_> {
     fn add_chunk(&mut self, chunk: PreparedChunk, counts: &mut RunCounts) -> Result<(), IndexError> {
         let PreparedChunk { number, partition, ids, rejections, counts: by_modality, contents, part } = chunk;
         self.contents.update(contents.as_bytes());
@@ -156,9 +168,13 @@ impl Writer {
             counts.modality(*modality).add(new);
         }
         match part {
-            PreparedPart::Nothing => Ok(()),
+            PreparedPart::Nothing => {
+                self.give_place();
+                Ok(())
+            }
             PreparedPart::Kept(path) => {
                 self.parts.insert(number, (partition, path));
+                self.give_place();
                 Ok(())
             }
             PreparedPart::New { path, states, kept, awaited } => {
@@ -198,7 +214,16 @@ impl Writer {
         super::layout::create_parent(path)?;
         let mut writer = EmbeddingsWriter::create(path, &self.schema)?;
         writer.write(&open.batch)?;
-        Ok(writer.finish()?)
+        writer.finish()?;
+        self.give_place();
+        Ok(())
+    }
+
+    /// A chunk is done: the reader may hand over another one.
+    fn give_place(&self) {
+        self.shared.chunks.remove(1);
+        // The reader put it there before the chunk.
+        drop(self.places.try_recv());
     }
 
     /// Shares the device's time out among the modalities, by tokens or pictures.
@@ -220,13 +245,86 @@ impl Writer {
 struct ItemProgress<'a> {
     progress: &'a dyn Progress,
     modalities: usize,
+    /// Finished modalities that make no whole item yet.
     rest: usize,
+    /// Those of them that are kept or absent, likewise.
+    kept_rest: usize,
 }
 
 impl ItemProgress<'_> {
+    fn new(progress: &dyn Progress, modalities: usize) -> ItemProgress<'_> {
+        ItemProgress { progress, modalities: modalities.max(1), rest: 0, kept_rest: 0 }
+    }
+
+    /// A chunk of so many rows, of which so many modalities are computed.
+    fn add_chunk(&mut self, rows: usize, awaited: usize) {
+        let kept = rows * self.modalities - awaited;
+        self.kept_rest += kept;
+        self.progress.compared(rows as u64, (self.kept_rest / self.modalities) as u64);
+        self.kept_rest %= self.modalities;
+        self.advance(kept);
+    }
+
     fn advance(&mut self, steps: usize) {
         self.rest += steps;
         self.progress.advance((self.rest / self.modalities) as u64);
         self.rest %= self.modalities;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    /// Sums of items: compared, of them kept, done.
+    #[derive(Default)]
+    struct Sums(Mutex<[u64; 3]>);
+
+    impl Sums {
+        fn add(&self, items: [u64; 3]) {
+            let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            sums.iter_mut().zip(items).for_each(|(sum, items)| *sum += items);
+        }
+
+        fn get(&self) -> [u64; 3] {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl Progress for Sums {
+        fn compared(&self, items: u64, kept: u64) {
+            self.add([items, kept, 0]);
+        }
+
+        fn advance(&self, steps: u64) {
+            self.add([0, 0, steps]);
+        }
+    }
+
+    #[test]
+    fn items_are_done_by_their_modalities_and_kept_by_their_share() {
+        let sums = Sums::default();
+        let mut items = ItemProgress::new(&sums, 3);
+        // All kept; then of seven rows one modality is kept.
+        items.add_chunk(5, 0);
+        assert_eq!(sums.get(), [5, 5, 5]);
+        items.add_chunk(7, 14);
+        assert_eq!(sums.get(), [12, 7, 7]);
+        for computed in [1, 12, 1] {
+            items.advance(computed);
+        }
+        assert_eq!(sums.get(), [12, 7, 12]);
+        // What makes no whole item is not lost.
+        items.add_chunk(1, 1);
+        items.add_chunk(1, 1);
+        assert_eq!(sums.get(), [14, 8, 13]);
+        items.advance(2);
+        assert_eq!(sums.get(), [14, 8, 14]);
+        // Without modalities every row is done when it is read.
+        let rows_alone = Sums::default();
+        ItemProgress::new(&rows_alone, 0).add_chunk(4, 0);
+        assert_eq!(rows_alone.get(), [4, 4, 4]);
     }
 }

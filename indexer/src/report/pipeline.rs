@@ -21,6 +21,10 @@ pub struct PipelineReport {
     pub tokens: u64,
     /// Pictures computed.
     pub pictures: u64,
+    /// Most chunks (of `part_rows` rows) that were on their way from the reader to their part at once.
+    pub most_chunks: u64,
+    /// Most decoded pictures that were held at once.
+    pub most_pictures: u64,
 }
 
 /// How the threads of a stage spent their time.

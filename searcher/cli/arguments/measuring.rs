@@ -7,6 +7,7 @@ use searcher::evaluation::Measure;
 use searcher::tuning;
 
 use super::{ModeArgument, RankingArguments};
+use crate::history_arguments::HistoryArguments;
 
 /// Seed of the tests' random numbers where none is given.
 const DEFAULT_SEED: u64 = 20_261_121;
@@ -56,6 +57,11 @@ pub(crate) struct EvalArguments {
     pub(crate) comparison: ComparisonArguments,
     #[command(flatten)]
     pub(crate) ranking: RankingArguments,
+    /// Measure lists with one hit for each value of a string, category or integer field, as `search --collapse` shows them
+    #[arg(long, value_name = "FIELD", help_heading = "Ranking")]
+    pub(crate) collapse: Option<String>,
+    #[command(flatten)]
+    pub(crate) history: HistoryArguments,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -205,4 +205,6 @@ fn inner(left: &[f32], right: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
+mod graph_tests;
+#[cfg(test)]
 mod tests;
