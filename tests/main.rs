@@ -22,6 +22,7 @@ mod nightly;
 mod partitions;
 mod plan;
 mod quality;
+mod query_alpha;
 mod readers;
 mod readme;
 mod recommend;

@@ -8,11 +8,10 @@ use encoders::{CheckpointSource, DeviceChoice, ImageLimits};
 use schemas::catalog::{CatalogConfig, CatalogField, CatalogFormat};
 use schemas::manifest::{
     AnalysisVersion, AnalyzerKind, EmbeddingFusionKind, KeywordFieldManifest, KeywordManifest, RankFusionManifest,
-    RankFusionMethod,
 };
 use schemas::ranking::Matching;
 use schemas::{Dtype, FieldSpec, FieldType, Modality};
-use searcher::{keyword, rank_fusion};
+use searcher::keyword;
 
 use crate::error::IndexError;
 

@@ -15,7 +15,7 @@ use crate::field::FieldSpec;
 use crate::format_version;
 use crate::map::open_regular;
 use crate::modality::Modality;
-use crate::ranking::Matching;
+use crate::ranking::{Matching, QueryAlpha};
 use crate::snapshot_id::SnapshotId;
 
 mod analysis;
@@ -176,6 +176,9 @@ pub struct RankFusionManifest {
     /// So many of the keyword retriever's best stand before all others; 0, as in snapshots of earlier versions: none.
     #[serde(default)]
     pub keyword_first: usize,
+    /// What moves alpha from query to query; not there, as in snapshots of earlier versions, where nothing does.
+    #[serde(default, skip_serializing_if = "QueryAlpha::is_constant")]
+    pub query_alpha: QueryAlpha,
 }
 
 /// Size and checksum of a file.
@@ -268,7 +271,7 @@ impl Manifest {
             self.rank_fusion.alpha,
             self.rank_fusion.reciprocal_rank_constant,
         ];
-        weights.chain(fields).chain(others)
+        weights.chain(fields).chain(others).chain(self.rank_fusion.query_alpha.numbers())
     }
 
     /// Writes the manifest of the snapshot in `folder`, durably. It is written last: with it the folder is a snapshot.

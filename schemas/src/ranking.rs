@@ -13,6 +13,7 @@
 //! [rank_fusion]
 //! method = "convex"
 //! alpha = 0.4
+//! query_alpha.words = { weight = 0.3, middle = 0.5 }
 //!
 //! [modality_weights]
 //! title = 0.7
@@ -28,6 +29,10 @@ use crate::durable::write_durably;
 use crate::error::SchemaError;
 use crate::manifest::{KeywordManifest, RankFusionManifest, RankFusionMethod};
 use crate::modality::Modality;
+
+mod query_alpha;
+
+pub use query_alpha::{FeatureWeight, MAX_FEATURE_WEIGHT, QueryAlpha, QueryAlphaPart, QueryFeature};
 
 /// What takes the place of a snapshot's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -94,6 +99,9 @@ pub struct RankFusionSettings {
     /// queries of texts alone. 0: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keyword_first: Option<usize>,
+    /// What moves alpha from query to query; without a feature every query has the same alpha.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_alpha: Option<QueryAlpha>,
 }
 
 /// How many words of a query an item must have to be found by keyword search. Written `any`, `all` or as a share: `75%`.
@@ -215,6 +223,9 @@ impl RankingSettings {
         if self.rank_fusion.depth == Some(0) {
             return Err("`rank_fusion.depth` is 0, it must be at least 1".to_owned());
         }
+        if let Some(query_alpha) = &self.rank_fusion.query_alpha {
+            query_alpha.check("rank_fusion.query_alpha")?;
+        }
         for (modality, weight) in &self.modality_weights {
             in_range(&format!("modality_weights.{modality}"), Some(*weight), 0.0, f32::MAX)?;
         }
@@ -255,6 +266,7 @@ impl RankFusionSettings {
             reciprocal_rank_constant: self.reciprocal_rank_constant.unwrap_or(manifest.reciprocal_rank_constant),
             depth: self.depth.unwrap_or(manifest.depth),
             keyword_first: self.keyword_first.unwrap_or(manifest.keyword_first),
+            query_alpha: self.query_alpha.as_ref().unwrap_or(&manifest.query_alpha).clone(),
         }
     }
 }
@@ -267,6 +279,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 mod tests {
     use super::*;
 
+    fn query_alpha() -> QueryAlpha {
+        let feature = FeatureWeight { weight: -0.8, middle: 0.25 };
+        QueryAlpha { features: [(QueryFeature::MeanRarity, feature)].into() }
+    }
+
     fn settings() -> RankingSettings {
         let field = FieldSettings { weight: Some(2.0), b: Some(0.5) };
         RankingSettings {
@@ -275,7 +292,11 @@ mod tests {
                 fields: [("title".to_owned(), field)].into(),
                 ..KeywordSettings::default()
             },
-            rank_fusion: RankFusionSettings { alpha: Some(0.4), ..RankFusionSettings::default() },
+            rank_fusion: RankFusionSettings {
+                alpha: Some(0.4),
+                query_alpha: Some(query_alpha()),
+                ..RankFusionSettings::default()
+            },
             modality_weights: [(Modality::Title, 0.7)].into(),
         }
     }
@@ -284,7 +305,10 @@ mod tests {
     fn what_is_written_reads_back() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("ranking.toml");
-        for settings in [settings(), RankingSettings::default()] {
+        let same_alpha =
+            RankFusionSettings { query_alpha: Some(QueryAlpha::default()), ..RankFusionSettings::default() };
+        let same_alpha = RankingSettings { rank_fusion: same_alpha, ..RankingSettings::default() };
+        for settings in [settings(), RankingSettings::default(), same_alpha] {
             settings.write(&path, "found by\nnobody")?;
             assert!(fs_err::read_to_string(&path)?.starts_with("# found by\n# nobody\n"));
             assert_eq!(RankingSettings::read(&path)?, settings);
@@ -302,6 +326,10 @@ mod tests {
             ("[keyword]\nmatching = \"most\"", "most"),
             ("[rank_fusion]\nalpha = 2", "rank_fusion.alpha"),
             ("[rank_fusion]\ndepth = 0", "rank_fusion.depth"),
+            ("[rank_fusion.query_alpha]\nlength = { weight = 1, middle = 0 }", "length"),
+            ("[rank_fusion.query_alpha]\nwords = { weight = nan, middle = 0 }", "rank_fusion.query_alpha.words.weight"),
+            ("[rank_fusion.query_alpha]\nwords = { weight = 1, middle = 2 }", "rank_fusion.query_alpha.words.middle"),
+            ("[rank_fusion.query_alpha]\nwords = { weight = 1 }", "middle"),
             ("[keyword.fields.title]\nb = -1", "keyword.fields.title.b"),
             ("[modality_weights]\ntitle = -1", "modality_weights.title"),
             ("[modality_weights]\nvideo = 1", "video"),

@@ -3,10 +3,12 @@
 use std::fmt::Write;
 
 use schemas::manifest::RankFusionMethod;
+use schemas::ranking::QueryAlphaPart;
 use searcher::Hit;
 use searcher::diversity::DiversityExplanation;
 use searcher::explain::{KeywordExplanation, RankFusionExplanation, VectorExplanation};
 use searcher::keyword::WritingOrigin;
+use searcher::rank_fusion::query_alpha::QueryAlphaExplanation;
 use searcher::recommend::ProfileExplanation;
 use searcher::vector::ModalityExplanation;
 
@@ -23,7 +25,8 @@ pub(crate) fn explanation(hit: &Hit) -> String {
 fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
     let Some(explain) = &hit.explain else { return Ok(()) };
     writeln!(text, "\n{}  {}  {}", hit.rank, shown(&hit.id), hit.title.as_deref().map_or_else(String::new, shown))?;
-    let RankFusionExplanation { method, alpha, keyword_part, vector_part, profile_part, lift } = &explain.rank_fusion;
+    let RankFusionExplanation { method, alpha, query_alpha, keyword_part, vector_part, profile_part, lift } =
+        &explain.rank_fusion;
     write!(text, "  score {:.6}", explain.score)?;
     let parts = [
         ("keyword", explain.keyword.is_some().then_some(*keyword_part)),
@@ -38,13 +41,16 @@ fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
     } else {
         let sum: Vec<String> = parts.iter().map(|(side, part)| format!("{side} {part:.6}")).collect();
         let method = method.map(|method| format!("  ({}", name(method)));
-        let alpha = alpha.map(|alpha| format!(", alpha {alpha}")).unwrap_or_default();
+        let alpha = alpha.map(|alpha| format!(", alpha {}", rounded(alpha))).unwrap_or_default();
         writeln!(
             text,
             " = {}{}",
             sum.join(" + "),
             method.map_or_else(String::new, |method| format!("{method}{alpha})"))
         )?;
+    }
+    if let (Some(alpha), Some(query_alpha)) = (alpha, query_alpha) {
+        write_query_alpha(text, *alpha, query_alpha)?;
     }
     if let Some(lift) = lift {
         writeln!(text, "  {lift} of the keyword part for being among the first of the keyword list (keyword_first)")?;
@@ -62,6 +68,18 @@ fn write_explanation(text: &mut String, hit: &Hit) -> std::fmt::Result {
         write_diversity(text, diversity)?;
     }
     Ok(())
+}
+
+/// Alpha as the sum of its parts; a sum that leaves 0 to 1 is held there.
+fn write_query_alpha(text: &mut String, alpha: f32, query_alpha: &QueryAlphaExplanation) -> std::fmt::Result {
+    let QueryAlphaExplanation { base, parts } = query_alpha;
+    write!(text, "  alpha {alpha:.4} = {base}")?;
+    for QueryAlphaPart { feature, value, middle, weight, part } in parts {
+        let (sign, part) = if *part < 0.0 { ('-', -part) } else { ('+', *part) };
+        write!(text, " {sign} {part:.4} {feature} ({value:.4}, middle {middle}, weight {weight})")?;
+    }
+    let sum = parts.iter().fold(f64::from(*base), |sum, part| sum + f64::from(part.part));
+    writeln!(text, "{}", if (0.0..=1.0).contains(&sum) { "" } else { ", held between 0 and 1" })
 }
 
 fn write_keyword(text: &mut String, keyword: &KeywordExplanation) -> std::fmt::Result {
@@ -119,7 +137,7 @@ fn write_profile(text: &mut String, profile: &ProfileExplanation) -> std::fmt::R
 fn write_modalities(text: &mut String, modalities: &[ModalityExplanation]) -> std::fmt::Result {
     for modality in modalities {
         // Learned embedding fusion has weights with many digits.
-        let weight = (modality.weight * 1e4).round() / 1e4;
+        let weight = rounded(modality.weight);
         match modality.cosine {
             Some(cosine) => {
                 writeln!(
@@ -141,6 +159,11 @@ fn write_diversity(text: &mut String, diversity: &DiversityExplanation) -> std::
         (Some(similarity), Some(id)) => writeln!(text, "similarity {similarity:.4} to {}", shown(id)),
         (_, None) | (None, _) => writeln!(text, "like no hit before it"),
     }
+}
+
+/// Four digits at most: moved by features, alpha has many.
+fn rounded(number: f32) -> f32 {
+    (number * 1e4).round() / 1e4
 }
 
 fn place(rank: Option<u32>) -> String {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use schemas::Manifest;
 use schemas::manifest::EmbeddingFusionKind;
+use schemas::ranking::FeatureWeight;
 use serde::Serialize;
 
 use crate::arguments::{InfoArguments, SnapshotArguments};
@@ -72,5 +73,8 @@ fn rows(snapshot: String, manifest: &Manifest) -> Vec<(String, String)> {
     let fusion = &manifest.rank_fusion;
     let text = format!("{:?}, alpha {}, depth {}", fusion.method, fusion.alpha, fusion.depth).to_lowercase();
     rows.push(("rank fusion".to_owned(), text));
+    for (feature, FeatureWeight { weight, middle }) in &fusion.query_alpha.features {
+        rows.push((format!("alpha by {feature}"), format!("weight {weight}, middle {middle}")));
+    }
     rows
 }

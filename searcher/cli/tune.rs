@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use schemas::RankingSettings;
 use searcher::Query;
-use searcher::evaluation::EvaluationQuery;
-use searcher::tuning::{self, TuningConfig, TuningReport, TuningSearch};
+use searcher::evaluation::{Comparison, EvaluationQuery};
+use searcher::tuning::{self, KEPT_BELOW_P, QueryAlphaReport, TuningConfig, TuningReport, TuningSearch};
 
 use crate::arguments::{SearchArgument, SnapshotArguments, TuneArguments};
 use crate::judged;
@@ -61,6 +61,9 @@ pub(crate) fn tune(snapshot: &SnapshotArguments, arguments: &TuneArguments) -> a
         output::print(&shown(&report))?;
     }
     output::say(snapshot.quiet, verdict(&report));
+    if let Some(found) = &report.query_alpha {
+        output::say(snapshot.quiet, &query_alpha_verdict(found));
+    }
     if let Some(path) = &arguments.output {
         output::say(snapshot.quiet, &format!("wrote `{}`", path.display()));
     }
@@ -87,10 +90,26 @@ fn verdict(report: &TuningReport) -> &'static str {
     }
 }
 
+/// What became of the alpha that depends on the query, in a sentence.
+fn query_alpha_verdict(found: &QueryAlphaReport) -> String {
+    let QueryAlphaReport { gain, p_value, kept, .. } = found;
+    if *kept {
+        format!("the settings move alpha from query to query: that gains {gain:+.4}, cross-validated")
+    } else if found.chosen.is_constant() {
+        "no alpha that depends on the query gains enough on all queries: alpha stays constant".to_owned()
+    } else {
+        let p = table::p_value(*p_value);
+        format!(
+            "alpha stays constant: depending on the query gains {gain:+.4}, cross-validated, p {p}, and is kept only for a \
+             gain with p below {KEPT_BELOW_P}"
+        )
+    }
+}
+
 /// The comment above the settings.
 fn provenance(report: &TuningReport, snapshot: &str) -> String {
     let objective: Vec<String> = report.objective.iter().map(ToString::to_string).collect();
-    format!(
+    let text = format!(
         "Tuned by `searcher tune` for {} search on snapshot {snapshot}: {} judged queries, objective {},\n{} folds, seed \
          {}, {} settings tried. Cross-validated {:.4}, untuned {:.4}: gain {:+.4}, 95% interval {:+.4} to {:+.4}, p {}.",
         report.mode,
@@ -105,12 +124,17 @@ fn provenance(report: &TuningReport, snapshot: &str) -> String {
         report.gain_interval.0,
         report.gain_interval.1,
         table::p_value(report.p_value),
-    )
+    );
+    let Some(found) = report.query_alpha.as_ref().filter(|found| found.kept) else { return text };
+    let QueryAlphaReport { query_dependent, gain, p_value, .. } = found;
+    let p = table::p_value(*p_value);
+    format!("{text}\nThat is with a constant alpha; with query_alpha {query_dependent:.4}, another {gain:+.4}, p {p}.")
 }
 
-fn shown(report: &TuningReport) -> String {
-    let header = ["", "untuned", "cross-validated", "difference", "p", "better", "worse", "equal"];
-    let rows = report.measures.iter().map(|found| {
+/// Two settings by measure.
+fn compared(before: &str, after: &str, measures: &[Comparison]) -> String {
+    let header = ["", before, after, "difference", "p", "better", "worse", "equal"];
+    let rows = measures.iter().map(|found| {
         vec![
             found.measure.to_string(),
             format!("{:.4}", found.before),
@@ -122,7 +146,11 @@ fn shown(report: &TuningReport) -> String {
             found.equal.to_string(),
         ]
     });
-    let mut text = table::figures(header.map(str::to_owned).to_vec(), rows.collect());
+    table::figures(header.map(str::to_owned).to_vec(), rows.collect())
+}
+
+fn shown(report: &TuningReport) -> String {
+    let mut text = compared("untuned", "cross-validated", &report.measures);
     let (low, high) = report.gain_interval;
     let figures = [
         (
@@ -137,6 +165,12 @@ fn shown(report: &TuningReport) -> String {
     ];
     let figures = figures.map(|(name, value)| (name.to_owned(), value));
     text.push_str(&format!("\n{}", table::pairs(&figures)));
+    if let Some(found) = &report.query_alpha {
+        let measures = compared("constant alpha", "query-dependent", &found.measures);
+        let kept = if found.kept { "kept" } else { "left out" };
+        let p = table::p_value(found.p_value);
+        text.push_str(&format!("\n{measures}\n query-dependent alpha {kept}: gain {:+.4}, p {p}\n", found.gain));
+    }
     let settings = report.settings.to_toml().unwrap_or_default();
     text.push_str(&format!("\n{}", schemas::terminal::lines(&settings)));
     text

@@ -244,6 +244,7 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
             alpha: DEFAULT_ALPHA,
             reciprocal_rank_constant: DEFAULT_RECIPROCAL_RANK_CONSTANT,
             depth: DEPTH,
+            query_alpha: schemas::ranking::QueryAlpha::default(),
         },
         gates: std::collections::BTreeMap::new(),
         overruled: None,

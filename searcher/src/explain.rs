@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::diversity::DiversityExplanation;
 use crate::error::SearchError;
 use crate::keyword::{KeywordIndex, KeywordParts, ProximityExplanation, TermExplanation};
-use crate::rank_fusion::{RankFusion, RankedRow, RetrieverPart, Retrievers};
+use crate::rank_fusion::query_alpha::{QueryAlphaExplanation, QueryRankFusion};
+use crate::rank_fusion::{RankedRow, RetrieverPart, Retrievers};
 use crate::recommend::ProfileExplanation;
 use crate::search::Question;
 use crate::vector::ModalityExplanation;
@@ -41,6 +42,9 @@ pub struct RankFusionExplanation {
     pub method: Option<RankFusionMethod>,
     /// Share of the vector score; `None` where it plays no part.
     pub alpha: Option<f32>,
+    /// Why the query has this alpha; not there where nothing moves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_alpha: Option<QueryAlphaExplanation>,
     /// Part of the final score that comes from the keyword side; `keyword` in JSON.
     #[serde(rename = "keyword")]
     pub keyword_part: f32,
@@ -90,7 +94,7 @@ impl Explanation {
     pub(crate) fn of(
         index: &KeywordIndex,
         question: &Question<'_>,
-        settings: &RankFusion,
+        QueryRankFusion { settings, query_alpha }: &QueryRankFusion,
         ranked: &RankedRow,
     ) -> Result<Explanation, SearchError> {
         let keyword = match (&ranked.keyword, &question.keyword) {
@@ -120,6 +124,7 @@ impl Explanation {
             rank_fusion: RankFusionExplanation {
                 method,
                 alpha: method.filter(|method| *method != RankFusionMethod::ReciprocalRank).map(|_| settings.alpha),
+                query_alpha: query_alpha.clone(),
                 keyword_part: part(ranked.keyword),
                 vector_part: part(ranked.vector),
                 profile_part: ranked.profile.map(|side| side.part),

@@ -125,7 +125,8 @@ pub struct Query {
     /// Rank fusion method.
     pub method: Option<RankFusionMethod>,
     /// Share of the vector score, 0 to 1. The snapshot's default is for texts alone; beside pictures and items the share
-    /// of the keyword score shrinks with the texts' share of all weights.
+    /// of the keyword score shrinks with the texts' share of all weights. What is given here is not moved by features of the
+    /// query ([`crate::rank_fusion::query_alpha`]).
     pub alpha: Option<f32>,
     /// Weights of modalities in the vector score, by modality; the others keep the snapshot's.
     pub modality_weights: Vec<(schemas::Modality, f32)>,

@@ -4,7 +4,8 @@
 //!
 //! The keyword side of a hybrid query sees its texts only. Where pictures or items are asked for too, the snapshot's alpha
 //! is therefore meant for the share of the texts: `1 − (1 − α)·texts/(texts + pictures + items)`, by the parts' weights.
-//! A query that names an alpha gets that one.
+//! A query that names an alpha gets that one. Features of the query move the alpha of texts alone (`query_alpha`): they are
+//! figures of words and of both scores, and say nothing of pictures, items and texts to stay away from.
 //!
 //! The union is fixed before anything is shown: each retriever gives its `depth` best rows, and **both** scores are then
 //! computed for every one of them. The total is the number of these candidates, at most twice the depth. A query that only
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use schemas::Row;
+use schemas::manifest::RankFusionMethod;
 
 use crate::arrangement::{ArrangedList, Arrangement, Marks};
 use crate::candidate::Candidate;
@@ -25,6 +27,7 @@ use crate::keyword::KeywordQuery;
 use crate::near_duplicates::near_duplicates;
 use crate::query::Query;
 use crate::query_encoder::EncodedQuery;
+use crate::rank_fusion::query_alpha::{QueryAlphaExplanation, QueryFeatures, QueryRankFusion};
 use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, ScoredRow, fuse};
 use crate::recommend::{Reranking, SeenItems};
 use crate::results::{Hit, Results};
@@ -41,6 +44,20 @@ pub(crate) struct Question<'a> {
     pub(crate) reranking: Option<Reranking<'a>>,
     /// Candidates from each retriever.
     depth: usize,
+}
+
+/// What the retrievers found for a query.
+pub(crate) struct Found<'a> {
+    question: Question<'a>,
+    candidates: Candidates,
+}
+
+/// The rows of the one list, before it has an order.
+enum Candidates {
+    /// Rows that are listed in their order.
+    Listed(Vec<Row>),
+    /// Rows that were retrieved, with both scores.
+    Scored(Vec<ScoredRow>),
 }
 
 impl Searcher {
@@ -69,33 +86,69 @@ impl Searcher {
     fn answer(&self, query: &Query, encoded: Option<&EncodedQuery>) -> Result<Results, SearchError> {
         let started = Instant::now();
         query.check()?;
-        let filter = query.filter.as_deref().map(|text| Filter::parse(text, &self.manifest().fields)).transpose()?;
+        let filter = self.filter(query)?;
         let arrangement = Arrangement::of(query, self)?;
         let encoded =
             encoded.map_or_else(|| self.encode(query).map(Cow::Owned), |encoded| Ok(Cow::Borrowed(encoded)))?;
-        let question = self.question(query, &encoded)?;
-        let rows = filter.map(|filter| filter.evaluate(&self.items)).transpose()?;
-        let rows = self.with_clauses(rows, query)?;
-        let ranked = if query.is_browse() {
-            self.every_row(&question, rows.as_ref())
-        } else {
-            let union = self.retrieve(&question, rows.as_ref())?;
-            let candidates = self.score(&question, &union)?;
-            let rank_fusion = self.rank_fusion(query);
-            let ranked = fuse(&rank_fusion, question.retrievers(), &candidates);
-            match &question.reranking {
-                Some(reranking) => reranking.apply(&rank_fusion, question.retrievers(), ranked)?,
-                None => ranked,
-            }
-        };
-        let ArrangedList { ranked, facets, mut marks } = arrangement.apply(&self.items, ranked)?;
+        let found = self.find(query, filter.as_ref(), &encoded)?;
+        let (rank_fusion, list) = self.list(query, &arrangement, &found)?;
+        let ArrangedList { ranked, facets, mut marks } = list;
         let page = query.offset.min(ranked.len())..query.offset.saturating_add(query.limit).min(ranked.len());
         if let Some(least_cosine) = query.near_duplicate_cosine {
             marks.duplicates = near_duplicates(self, least_cosine, &ranked, page.clone())?;
         }
-        let hits = page.map(|place| self.fetch(query, &question, &marks, place + 1, &ranked[place]));
+        let explained = (&found.question, &rank_fusion);
+        let hits = page.map(|place| self.fetch(query, explained, &marks, place + 1, &ranked[place]));
         let hits = hits.collect::<Result<Vec<Hit>, SearchError>>()?;
         Ok(Results { hits, total: ranked.len(), facets, took: started.elapsed() })
+    }
+
+    /// The query's filter, if it has one.
+    pub(crate) fn filter(&self, query: &Query) -> Result<Option<Filter>, SearchError> {
+        query.filter.as_deref().map(|text| Filter::parse(text, &self.manifest().fields)).transpose()
+    }
+
+    /// What both retrievers find, with both scores: all of the flow that comes before the scores are joined. `filter` is the
+    /// query's.
+    pub(crate) fn find<'a>(
+        &'a self,
+        query: &Query,
+        filter: Option<&Filter>,
+        encoded: &EncodedQuery,
+    ) -> Result<Found<'a>, SearchError> {
+        let question = self.question(query, encoded)?;
+        let rows = filter.map(|filter| filter.evaluate(&self.items)).transpose()?;
+        let rows = self.with_clauses(rows, query)?;
+        let candidates = if query.is_browse() {
+            Candidates::Listed(self.every_row(&question, rows.as_ref()))
+        } else {
+            let union = self.retrieve(&question, rows.as_ref())?;
+            Candidates::Scored(self.score(&question, &union)?)
+        };
+        Ok(Found { question, candidates })
+    }
+
+    /// The one list that is paged, from what was found for the same parts, mode, filter, keyword settings, modality weights
+    /// and depth: the scores joined, re-ranked and arranged.
+    pub(crate) fn list(
+        &self,
+        query: &Query,
+        arrangement: &Arrangement<'_>,
+        found: &Found<'_>,
+    ) -> Result<(QueryRankFusion, ArrangedList), SearchError> {
+        let rank_fusion = self.rank_fusion(query, found);
+        let retrievers = found.question.retrievers();
+        let ranked = match &found.candidates {
+            Candidates::Listed(rows) => rows.iter().copied().map(listed).collect(),
+            Candidates::Scored(scored) => {
+                let ranked = fuse(&rank_fusion.settings, retrievers, scored);
+                match &found.question.reranking {
+                    Some(reranking) => reranking.apply(&rank_fusion.settings, retrievers, ranked)?,
+                    None => ranked,
+                }
+            }
+        };
+        Ok((rank_fusion, arrangement.apply(&self.items, ranked)?))
     }
 
     /// What each retriever is asked; a retriever that the query gives nothing to look for is not asked.
@@ -166,11 +219,10 @@ impl Searcher {
         Ok(union.into_iter().collect())
     }
 
-    /// Every row that the filter lets pass, in row order, of score 0.
-    fn every_row(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Vec<RankedRow> {
+    /// Every row that the filter lets pass, in row order.
+    fn every_row(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Vec<Row> {
         let every = rows.map_or_else(|| Cow::Owned(RowSet::full(self.items.row_count())), Cow::Borrowed);
-        let listed = every.iter().filter(|row| !question.excluded.contains(row));
-        listed.map(|row| RankedRow { row, score: 0.0, keyword: None, vector: None, profile: None }).collect()
+        every.iter().filter(|row| !question.excluded.contains(row)).collect()
     }
 
     /// Both scores of every row of the union.
@@ -193,21 +245,37 @@ impl Searcher {
         query.depth.or(query.settings.rank_fusion.depth).unwrap_or(self.manifest().rank_fusion.depth)
     }
 
-    fn rank_fusion(&self, query: &Query) -> RankFusion {
-        let default = RankFusion::from(&query.settings.rank_fusion.applied_to(&self.manifest().rank_fusion));
-        RankFusion {
-            method: query.method.unwrap_or(default.method),
-            alpha: query.alpha.unwrap_or(1.0 - (1.0 - default.alpha) * query.keyword_share()),
+    fn rank_fusion(&self, query: &Query, found: &Found<'_>) -> QueryRankFusion {
+        let defaults = query.settings.rank_fusion.applied_to(&self.manifest().rank_fusion);
+        let default = RankFusion::from(&defaults);
+        let method = query.method.unwrap_or(default.method);
+        let moves = query.alpha.is_none() && method != RankFusionMethod::ReciprocalRank;
+        let features = if moves && !defaults.query_alpha.is_constant() { self.features(query, found) } else { None };
+        let moved = features.map(|features| defaults.query_alpha.of(default.alpha, |feature| features.value(feature)));
+        let shared = 1.0 - (1.0 - default.alpha) * query.keyword_share();
+        let settings = RankFusion {
+            method,
+            alpha: query.alpha.or(moved.as_ref().map(|(alpha, _)| *alpha)).unwrap_or(shared),
             // Keyword search sees only a part of a query with pictures or items: its best are then not the best.
             keyword_first: if query.keyword_share() < 1.0 { 0 } else { default.keyword_first },
             ..default
-        }
+        };
+        let query_alpha = moved.map(|(_, parts)| QueryAlphaExplanation { base: default.alpha, parts });
+        QueryRankFusion { settings, query_alpha }
+    }
+
+    /// The features of a query; `None` for one whose alpha they do not move: not of texts alone, or not of both retrievers.
+    pub(crate) fn features(&self, query: &Query, found: &Found<'_>) -> Option<QueryFeatures> {
+        let Candidates::Scored(scored) = &found.candidates else { return None };
+        let keyword = found.question.keyword.as_ref()?;
+        let is_of_texts = found.question.retrievers() == Retrievers::Both && query.keyword_share() >= 1.0;
+        is_of_texts.then(|| QueryFeatures::of(self.keyword.word_statistics(keyword), scored))
     }
 
     fn fetch(
         &self,
         query: &Query,
-        question: &Question<'_>,
+        (question, rank_fusion): (&Question<'_>, &QueryRankFusion),
         marks: &Marks,
         rank: usize,
         ranked: &RankedRow,
@@ -216,7 +284,7 @@ impl Searcher {
         let names = self.manifest().fields.iter().map(|field| field.name.clone());
         let explain = if query.explain {
             let diversity = marks.diversity(&self.items, ranked.row)?;
-            let scored = Explanation::of(&self.keyword, question, &self.rank_fusion(query), ranked)?;
+            let scored = Explanation::of(&self.keyword, question, rank_fusion, ranked)?;
             Some(Explanation { diversity, ..scored })
         } else {
             None
@@ -235,6 +303,11 @@ impl Searcher {
             explain,
         })
     }
+}
+
+/// A row of which nothing is known but that it matches.
+fn listed(row: Row) -> RankedRow {
+    RankedRow { row, score: 0.0, keyword: None, vector: None, profile: None }
 }
 
 impl Question<'_> {

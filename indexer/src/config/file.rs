@@ -2,7 +2,9 @@
 //! the meaning is in `config.rs`. Invariant: an unknown key is an error.
 
 use super::*;
+use rank_fusion::RankFusionSection;
 
+mod rank_fusion;
 mod ranking;
 
 /// The whole file.
@@ -143,16 +145,6 @@ struct VectorSection {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RankFusionSection {
-    method: Option<RankFusionMethod>,
-    alpha: Option<f32>,
-    reciprocal_rank_constant: Option<f32>,
-    depth: Option<usize>,
-    keyword_first: Option<usize>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 struct MetricsSection {
     path: Option<PathBuf>,
 }
@@ -196,7 +188,7 @@ impl ConfigFile {
             embedding_fusion: self.embedding_fusion.kind,
             embedding_fusion_model: self.embedding_fusion.model(folder)?,
             graph: graph(&self.vector)?,
-            rank_fusion: rank_fusion(&self.rank_fusion)?,
+            rank_fusion: self.rank_fusion.resolve()?,
             gates: self.gates.resolve(folder)?,
             metrics: overrides.metrics.clone().or_else(|| self.metrics.path.map(|path| folder.join(path))),
         })
@@ -370,24 +362,6 @@ fn graph(section: &VectorSection) -> Result<GraphConfig, IndexError> {
             section.expansion_search.unwrap_or(DEFAULT_EXPANSION_SEARCH),
             1,
         )?,
-    })
-}
-
-fn rank_fusion(section: &RankFusionSection) -> Result<RankFusionManifest, IndexError> {
-    let alpha = section.alpha.unwrap_or(rank_fusion::DEFAULT_ALPHA);
-    if !(0.0..=1.0).contains(&alpha) {
-        return Err(value("rank_fusion.alpha", "must be between 0 (keyword only) and 1 (vector only)"));
-    }
-    let constant = section.reciprocal_rank_constant.unwrap_or(rank_fusion::DEFAULT_RECIPROCAL_RANK_CONSTANT);
-    if !(constant.is_finite() && constant >= 0.0) {
-        return Err(value("rank_fusion.reciprocal_rank_constant", "must not be negative"));
-    }
-    Ok(RankFusionManifest {
-        method: section.method.unwrap_or_default(),
-        alpha,
-        reciprocal_rank_constant: constant,
-        depth: at_least("rank_fusion.depth", section.depth.unwrap_or(rank_fusion::DEFAULT_DEPTH), 1)?,
-        keyword_first: section.keyword_first.unwrap_or(rank_fusion::DEFAULT_KEYWORD_FIRST),
     })
 }
 

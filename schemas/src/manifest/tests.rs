@@ -3,7 +3,7 @@
 use super::*;
 use crate::encoder_spec::{Architecture, Dtype, Pooling};
 use crate::field::FieldType;
-use crate::ranking::Matching;
+use crate::ranking::{FeatureWeight, Matching, QueryAlpha, QueryFeature};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -48,6 +48,7 @@ fn manifest() -> Manifest {
         }),
         rank_fusion: RankFusionManifest {
             keyword_first: 0,
+            query_alpha: QueryAlpha::default(),
             method: RankFusionMethod::Convex,
             alpha: 0.6,
             reciprocal_rank_constant: 60.0,
@@ -175,11 +176,28 @@ fn cut_off_manifests_are_errors() {
 }
 
 #[test]
+fn an_alpha_that_depends_on_the_query_is_read_back_and_absent_where_it_is_constant() -> Outcome {
+    assert!(!String::from_utf8(manifest().to_bytes())?.contains("query_alpha"));
+    let mut moving = manifest();
+    let words = FeatureWeight { weight: 0.5, middle: 0.25 };
+    moving.rank_fusion.query_alpha = QueryAlpha { features: [(QueryFeature::Words, words)].into() };
+    let folder = tempfile::tempdir()?;
+    moving.write(folder.path())?;
+    assert_eq!(Manifest::read(folder.path())?, moving);
+    Ok(())
+}
+
+#[test]
 fn a_number_that_json_cannot_hold_is_not_written() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let mut manifest = manifest();
-    manifest.rank_fusion.alpha = f32::NAN;
-    assert!(manifest.write(folder.path()).is_err());
-    assert!(!folder.path().join(MANIFEST_FILE).exists());
+    let mut constant = manifest();
+    constant.rank_fusion.alpha = f32::NAN;
+    let mut moving = manifest();
+    let words = FeatureWeight { weight: f32::INFINITY, middle: 0.25 };
+    moving.rank_fusion.query_alpha = QueryAlpha { features: [(QueryFeature::Words, words)].into() };
+    for manifest in [constant, moving] {
+        assert!(manifest.write(folder.path()).is_err());
+        assert!(!folder.path().join(MANIFEST_FILE).exists());
+    }
     Ok(())
 }

@@ -16,6 +16,7 @@ use super::index::{KeywordIndex, SearchedField};
 use super::phrase::{self, PlacedPostings};
 use super::query::{FoundPostings, FoundWriting, KeywordQuery, MAX_QUERY_TERMS, QueryWord};
 use super::synonyms::Synonyms;
+use super::word_statistics::AskedWords;
 use super::words::{self, Neighbours, PlacedTerm, Word, Writing, WritingOrigin};
 use crate::error::SearchError;
 
@@ -64,6 +65,7 @@ impl KeywordIndex {
                 Some(Neighbours { left, right, distance: pair.distance })
             });
             Ok(KeywordQuery {
+                asked: AskedWords::of(&asked.words),
                 neighbours: neighbours.collect(),
                 k1: settings.k1,
                 proximity: settings.proximity,

@@ -34,6 +34,7 @@ mod query;
 mod retrieve;
 mod synonyms;
 mod tokenizer;
+mod word_statistics;
 mod words;
 mod writer;
 
@@ -43,6 +44,7 @@ pub use index::KeywordIndex;
 pub use proximity::{PROXIMITY_PLACES, ProximityExplanation};
 pub use query::{KeywordQuery, MAX_QUERY_TERMS};
 pub use synonyms::{MAX_SYNONYM_BYTES, SYNONYM_FACTOR, Synonyms};
+pub use word_statistics::WordStatistics;
 pub use words::WritingOrigin;
 pub use writer::{KeywordWriter, MAX_WAITING_TEXT_BYTES, WRITER_MEMORY_BYTES};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemas::Row;
 use tantivy::postings::TermInfo;
 
+use super::word_statistics::AskedWords;
 use super::words::{Neighbours, WritingOrigin};
 
 /// Distinct words of a query that are looked for: the first ones that the index has. Bounds what a hostile query costs.
@@ -15,6 +16,8 @@ pub const MAX_QUERY_TERMS: usize = 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeywordQuery {
     pub(super) words: Vec<QueryWord>,
+    /// Of all words that were asked for.
+    pub(super) asked: AskedWords,
     /// Words that stand next to each other in the query, by their numbers.
     pub(super) neighbours: Vec<Neighbours>,
     pub(super) k1: f32,

@@ -13,21 +13,30 @@
 //! Cross-validation: the queries are dealt into folds at random; for each fold the search sees the other folds' judgments
 //! only, and its settings are measured on the fold. The values of all folds together are compared, query by query, with the
 //! starting settings. The settings that are returned are those of the search that sees all queries.
+//!
+//! In mode `hybrid` one more step follows the search, inside each fold: whether an alpha that depends on the query wins over the
+//! constant one (`query_alpha.rs`). It is reported beside the constant alpha, and returned only where the rule there keeps it.
 
 mod coarse;
+mod compared;
+mod query_alpha;
 mod space;
 mod trial;
 
 use schemas::RankingSettings;
+use schemas::ranking::{QueryAlpha, RankFusionSettings};
 use schemas::trec::Qrels;
 use serde::Serialize;
 
 use crate::error::SearchError;
-use crate::evaluation::paired::{bootstrap_interval, randomisation_test};
-use crate::evaluation::{Comparison, EvaluationQuery, Measure, compare};
+use crate::evaluation::paired::bootstrap_interval;
+use crate::evaluation::{Comparison, EvaluationQuery, Measure};
 use crate::query::Mode;
 use crate::random::SeededRandom;
 use crate::snapshot::Searcher;
+use compared::{Compared, Comparing, objectives};
+use query_alpha::Fold;
+pub use query_alpha::{KEPT_BELOW_P, QueryAlphaReport};
 use space::{Point, Space};
 use trial::{Trials, mean};
 
@@ -91,7 +100,7 @@ pub struct TuningReport {
     pub trials: usize,
     /// The objective with the starting settings.
     pub untuned: f64,
-    /// The objective on queries that the settings were not tuned on.
+    /// The objective on queries that the settings were not tuned on; with a constant alpha.
     pub cross_validated: f64,
     /// Mean over queries of the cross-validated less the untuned objective.
     pub gain: f64,
@@ -101,16 +110,20 @@ pub struct TuningReport {
     pub p_value: f64,
     /// The objective of the returned settings on the queries they were tuned on: too high a figure for new queries.
     pub in_sample: f64,
-    /// Each measure, untuned against cross-validated.
+    /// Each measure, untuned against cross-validated with a constant alpha.
     pub measures: Vec<Comparison>,
-    /// What each fold's search chose.
+    /// What each fold's search chose, with a constant alpha.
     pub chosen_by_fold: Vec<RankingSettings>,
-    /// The settings tuned on all queries.
+    /// What an alpha that depends on the query adds to that; `None` in the other modes than `hybrid`.
+    pub query_alpha: Option<QueryAlphaReport>,
+    /// The settings tuned on all queries; with what moves alpha where `query_alpha` was kept.
     pub settings: RankingSettings,
 }
 
-/// Tunes ranking settings. `progress` is told of every trial. Cost: each query is encoded once, then asked for each trial:
-/// 96 in a coarse search of mode `hybrid`, about as many as asked for in a random one, in parallel over queries.
+/// Tunes ranking settings. `progress` is told of every trial. Cost: each query is encoded once; then the retrievers are asked
+/// anew for each of their settings, of which a coarse search of mode `hybrid` has four, and the scores joined for each trial:
+/// 96 in such a search, about as many as asked for in a random one, and in mode `hybrid` up to 42 more for each of the settings
+/// that folds choose; in parallel over queries.
 ///
 /// # Errors
 /// When the configuration does not fit (fewer queries than folds, no measure, a field that is not searched), or a query
@@ -127,7 +140,8 @@ pub fn tune(
         return Err(refuse("tuning needs at least 2 folds and a measure".to_owned()));
     }
     let space = Space::new(searcher.manifest(), &config.start, config.mode).map_err(refuse)?;
-    let basis = (&config.start, config.objective.as_slice());
+    let base = with_constant_alpha(searcher, &config.start);
+    let basis = (&base, config.objective.as_slice());
     let mut trials = Trials::prepare(searcher, &space, (queries, qrels), config.mode, basis, progress)?;
     let ids = trials.query_ids();
     if ids.len() < config.folds {
@@ -144,33 +158,39 @@ pub fn tune(
         }
     };
     let fold_of = deal(ids.len(), config.folds, &mut random);
-    let mut validated = vec![Vec::new(); ids.len()];
-    let mut chosen_by_fold = Vec::with_capacity(config.folds);
-    for fold in 0..config.folds {
-        let seen: Vec<usize> = (0..ids.len()).filter(|query| fold_of[*query] != fold).collect();
-        let best = search(&space, &mut trials, (&pool, config.search), &seen)?;
-        let values = trials.values(&best)?;
-        for query in (0..ids.len()).filter(|query| fold_of[*query] == fold) {
-            validated[query].clone_from(&values[query]);
-        }
-        chosen_by_fold.push(space.settings(&best, &config.start));
-    }
     let all: Vec<usize> = (0..ids.len()).collect();
+    let mut folds = Vec::with_capacity(config.folds + 1);
+    for fold in 0..config.folds {
+        let (held_out, seen): (Vec<usize>, Vec<usize>) = all.iter().partition(|query| fold_of[**query] == fold);
+        let point = search(&space, &mut trials, (&pool, config.search), &seen)?;
+        folds.push(Fold { seen, held_out, point });
+    }
     let best = search(&space, &mut trials, (&pool, config.search), &all)?;
 
-    let untuned = trials.values(space.start())?.to_vec();
-    let named = |values: &[Vec<f64>], value: &dyn Fn(&[f64]) -> f64| -> Vec<(String, f64)> {
-        ids.iter().zip(values).map(|(id, values)| ((*id).to_owned(), value(values))).collect()
+    let untuned =
+        if base == config.start { trials.values(space.start())?.to_vec() } else { trials.measure(&config.start)? };
+    let mut validated = vec![Vec::new(); ids.len()];
+    for Fold { held_out, point, .. } in &folds {
+        let values = trials.values(point)?;
+        held_out.iter().for_each(|query| validated[*query].clone_from(&values[*query]));
+    }
+    let chosen_by_fold = folds.iter().map(|fold| space.settings(&fold.point, &base)).collect();
+    let comparing = Comparing { ids: &ids, measures: &config.objective, seed: config.seed };
+    let query_alpha = if config.mode == Mode::Hybrid {
+        folds.push(Fold { seen: all.clone(), held_out: Vec::new(), point: best.clone() });
+        Some(query_alpha::step(&mut trials, (&space, &base), &folds, &validated, &comparing)?)
+    } else {
+        None
     };
-    let compared = |measure, value: &dyn Fn(&[f64]) -> f64| {
-        compare(measure, &named(&untuned, value), &named(&validated, value), config.seed)
+    let mut settings = space.settings(&best, &base);
+    let in_sample = match query_alpha.as_ref().filter(|step| step.kept) {
+        Some(step) => {
+            settings.rank_fusion.query_alpha = Some(step.chosen.clone());
+            mean(objectives(&trials.measure(&settings)?).into_iter())
+        }
+        None => trials.objective(&best, &all)?,
     };
-    let measures = config.objective.iter().enumerate();
-    let measures = measures.map(|(number, measure)| compared(*measure, &|values| values[number])).collect();
-    let objective =
-        |values: &[Vec<f64>]| -> Vec<f64> { values.iter().map(|values| mean(values.iter().copied())).collect() };
-    let (before, after) = (objective(&untuned), objective(&validated));
-    let gains: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    let Compared { before, after, gains, gain, p_value, measures } = comparing.compare(&untuned, &validated);
     Ok(TuningReport {
         mode: config.mode,
         objective: config.objective.clone(),
@@ -178,17 +198,26 @@ pub fn tune(
         folds: config.folds,
         seed: config.seed,
         queries: ids.len(),
-        untuned: mean(before.iter().copied()),
-        cross_validated: mean(after.iter().copied()),
-        gain: mean(gains.iter().copied()),
+        untuned: before,
+        cross_validated: after,
+        gain,
         gain_interval: bootstrap_interval(&gains, config.seed),
-        p_value: randomisation_test(&gains, config.seed).p_value,
-        in_sample: trials.objective(&best, &all)?,
+        p_value,
+        in_sample,
         trials: trials.made(),
         measures,
         chosen_by_fold,
-        settings: space.settings(&best, &config.start),
+        query_alpha,
+        settings,
     })
+}
+
+/// The settings without what moves alpha from query to query; off is written where the snapshot or the settings have it on.
+fn with_constant_alpha(searcher: &Searcher, settings: &RankingSettings) -> RankingSettings {
+    let own = settings.rank_fusion.applied_to(&searcher.manifest().rank_fusion).query_alpha;
+    let query_alpha = (!own.is_constant()).then(QueryAlpha::default);
+    let rank_fusion = RankFusionSettings { query_alpha, ..settings.rank_fusion.clone() };
+    RankingSettings { rank_fusion, ..settings.clone() }
 }
 
 /// The point chosen for some queries: the commonest or the middle of the best ones where that gains, else the start. Equal

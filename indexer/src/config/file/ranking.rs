@@ -43,11 +43,15 @@ pub(super) fn fill(file: &mut ConfigFile, path: &Path) -> Result<(), IndexError>
     own.reciprocal_rank_constant = own.reciprocal_rank_constant.or(rank_fusion.reciprocal_rank_constant);
     own.depth = own.depth.or(rank_fusion.depth);
     own.keyword_first = own.keyword_first.or(rank_fusion.keyword_first);
+    own.query_alpha = own.query_alpha.take().or(rank_fusion.query_alpha);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use schemas::manifest::RankFusionMethod;
+    use schemas::ranking::{FeatureWeight, QueryFeature};
+
     use super::*;
 
     const CONFIG: &str = "ranking = 'ranking.toml'\n[store]\npath = 'store'\n[catalog]\npath = 'items.jsonl'\n\
@@ -65,6 +69,7 @@ mod tests {
     fn the_file_fills_what_the_configuration_leaves_open() {
         let settings = "[keyword]\nk1 = 2.0\nmatching = 'all'\nfields.brand = { weight = 3.0 }\nfields.title = { b = 0.5 }\n\
                         [rank_fusion]\nmethod = 'z_score'\nalpha = 0.8\nkeyword_first = 10\n\
+                        query_alpha.words = { weight = 0.5, middle = 0.25 }\n\
                         [modality_weights]\ntitle = 3.0\n";
         let config = read(settings).unwrap();
         assert_eq!((config.keyword.k1, config.keyword.matching), (0.7, Matching::All), "the configuration comes first");
@@ -72,7 +77,9 @@ mod tests {
             config.keyword.fields.iter().map(|field| (field.name.as_str(), field.weight, field.b)).collect();
         assert_eq!(fields, [("title", 1.0, 0.5), ("description", 1.0, 0.75), ("brand", 3.0, 0.75)]);
         assert_eq!((config.rank_fusion.method, config.rank_fusion.keyword_first), (RankFusionMethod::ZScore, 10));
-        assert_eq!((config.rank_fusion.alpha, config.rank_fusion.depth), (0.8, rank_fusion::DEFAULT_DEPTH));
+        assert_eq!((config.rank_fusion.alpha, config.rank_fusion.depth), (0.8, searcher::rank_fusion::DEFAULT_DEPTH));
+        let words = FeatureWeight { weight: 0.5, middle: 0.25 };
+        assert_eq!(config.rank_fusion.query_alpha.features, [(QueryFeature::Words, words)].into());
         assert_eq!(config.encoders.iter().map(|one| one.weight).collect::<Vec<f32>>(), [0.75, 0.25]);
     }
 
@@ -83,6 +90,8 @@ mod tests {
         assert!(field.contains("`keyword.fields.colour`") && field.contains("title, description, brand"), "{field}");
         assert!(error("[modality_weights]\ndescription = 1.0\n").contains("the modalities image, title"));
         assert!(error("[keyword]\nk3 = 1.0\n").contains("k3"));
+        let alpha = "[rank_fusion.query_alpha]\nwords = { weight = 1.0, middle = 3.0 }\n";
+        assert!(error(alpha).contains("`rank_fusion.query_alpha.words.middle` is 3"));
         let missing = IndexConfig::parse(Path::new("c.toml"), Path::new("/nowhere"), CONFIG, &Overrides::default());
         assert!(crate::error::chain(&missing.unwrap_err()).contains("ranking.toml"));
     }
