@@ -6,8 +6,8 @@
 //! is therefore meant for the share of the texts: `1 − (1 − α)·texts/(texts + pictures + items)`, by the parts' weights.
 //! A query that names an alpha gets that one.
 //!
-//! The union is fixed before anything is shown: each retriever gives its `depth` best rows, and **both** scores are then
-//! computed for every one of them. The total is the number of these candidates, at most twice the depth. A query that only
+//! The union is fixed before anything is shown (`union.rs`): each retriever gives its `depth` best rows, and **both** scores
+//! are computed for every one of them. The total is the number of these candidates, at most twice the depth. A query that only
 //! filters or sorts retrieves nothing: its list is every row that matches, in row order.
 
 use std::borrow::Cow;
@@ -17,7 +17,6 @@ use std::time::Instant;
 use schemas::Row;
 
 use crate::arrangement::{ArrangedList, Arrangement, Marks};
-use crate::candidate::Candidate;
 use crate::error::SearchError;
 use crate::explain::Explanation;
 use crate::filter::Filter;
@@ -25,22 +24,22 @@ use crate::keyword::KeywordQuery;
 use crate::near_duplicates::near_duplicates;
 use crate::query::Query;
 use crate::query_encoder::EncodedQuery;
-use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, ScoredRow, fuse};
+use crate::rank_fusion::{RankFusion, RankedRow, Retrievers, fuse};
 use crate::recommend::{Reranking, SeenItems};
 use crate::results::{Hit, Results};
 use crate::row_set::RowSet;
 use crate::snapshot::{Searcher, VectorFiles};
-use crate::vector::{self, QueryEmbeddings, VectorScorer};
+use crate::vector::{QueryEmbeddings, VectorScorer};
 
 /// What the retrievers are asked, for one query.
 pub(crate) struct Question<'a> {
     pub(crate) keyword: Option<KeywordQuery>,
     pub(crate) vector: Option<(&'a VectorFiles, QueryEmbeddings)>,
     /// The rows that are no hits: of the items to be similar to, and of those that a user is not to be shown again.
-    excluded: BTreeSet<Row>,
+    pub(crate) excluded: BTreeSet<Row>,
     pub(crate) reranking: Option<Reranking<'a>>,
     /// Candidates from each retriever.
-    depth: usize,
+    pub(crate) depth: usize,
 }
 
 impl Searcher {
@@ -79,8 +78,7 @@ impl Searcher {
         let ranked = if query.is_browse() {
             self.every_row(&question, rows.as_ref())
         } else {
-            let union = self.retrieve(&question, rows.as_ref())?;
-            let candidates = self.score(&question, &union)?;
+            let candidates = self.candidates(&question, rows.as_ref())?;
             let rank_fusion = self.rank_fusion(query);
             let ranked = fuse(&rank_fusion, question.retrievers(), &candidates);
             match &question.reranking {
@@ -143,48 +141,11 @@ impl Searcher {
         Ok(Question { keyword, vector, excluded, reranking, depth })
     }
 
-    /// The rows that either retriever has among its best, in ascending order.
-    fn retrieve(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Result<Vec<Row>, SearchError> {
-        // No more than there are; and enough that the excluded ones do not cost a candidate.
-        let item_count = usize::try_from(self.manifest().item_count).unwrap_or(usize::MAX);
-        let depth = question.depth.saturating_add(question.excluded.len()).min(item_count);
-        let mut union = BTreeSet::new();
-        let mut add = |found: Vec<Candidate>| {
-            let rows = found.iter().map(|candidate| candidate.row);
-            union.extend(rows.filter(|row| !question.excluded.contains(row)).take(question.depth));
-        };
-        if depth == 0 || rows.is_some_and(RowSet::is_empty) {
-            return Ok(Vec::new());
-        }
-        if let Some(keyword) = &question.keyword {
-            add(self.keyword.retrieve(keyword, rows, depth)?);
-        }
-        if let Some((files, embeddings)) = &question.vector {
-            let scorer = files.scorer(embeddings);
-            add(vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, rows, depth)?);
-        }
-        Ok(union.into_iter().collect())
-    }
-
     /// Every row that the filter lets pass, in row order, of score 0.
     fn every_row(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Vec<RankedRow> {
         let every = rows.map_or_else(|| Cow::Owned(RowSet::full(self.items.row_count())), Cow::Borrowed);
         let listed = every.iter().filter(|row| !question.excluded.contains(row));
         listed.map(|row| RankedRow { row, score: 0.0, keyword: None, vector: None, profile: None }).collect()
-    }
-
-    /// Both scores of every row of the union.
-    fn score(&self, question: &Question<'_>, union: &[Row]) -> Result<Vec<ScoredRow>, SearchError> {
-        let keyword = match &question.keyword {
-            Some(keyword) => self.keyword.score_rows(keyword, union)?,
-            None => vec![0.0; union.len()],
-        };
-        let scorer = question.vector_scorer();
-        let scored = union.iter().zip(keyword).map(|(row, keyword)| {
-            let vector = scorer.map(|scorer| scorer.score(*row)).transpose()?.flatten();
-            Ok(ScoredRow { row: *row, keyword, vector })
-        });
-        scored.collect()
     }
 
     /// Candidates that each retriever gives for this query.
