@@ -18,12 +18,11 @@
 //!
 //! When only one retriever takes part nothing is combined: the score is that retriever's own.
 
-use std::cmp::Ordering;
-
 use schemas::Row;
 use schemas::manifest::{RankFusionManifest, RankFusionMethod};
 
 mod keyword_first;
+mod order;
 
 /// Share of the vector score in the convex combination: both sides count the same. Quality changes slowly around the
 /// middle (README, "Relevance"); a shop with judgments should tune it.
@@ -142,7 +141,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         }
     };
     let side = |scores: &[Option<f64>], minimum: f64, listed: &dyn Fn(f64) -> bool, share: f64| {
-        let ranks = ranks(scores, listed);
+        let ranks = order::ranks(scores, listed);
         let normalised = match (retrievers, settings.method) {
             (Retrievers::Keyword | Retrievers::Vector, _) => {
                 scores.iter().map(|score| score.unwrap_or(minimum)).collect::<Vec<f64>>()
@@ -178,30 +177,11 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
     if retrievers == Retrievers::Both {
         keyword_first::lift(&mut ranked, settings.keyword_first);
     }
-    ranked.sort_unstable_by(|left, right| descending(left.score, right.score).then(left.row.cmp(&right.row)));
-    ranked
-}
-
-/// Orders scores from high to low. Scores are finite here; -0 and 0 are equal.
-fn descending(left: f32, right: f32) -> Ordering {
-    right.partial_cmp(&left).unwrap_or(Ordering::Equal)
+    order::best_first(&ranked)
 }
 
 fn finite_or(score: f32, otherwise: f64) -> f64 {
     if score.is_finite() { f64::from(score) } else { otherwise }
-}
-
-/// Place of each listed score among the listed ones, from 1; ties by position, which is row order.
-fn ranks(scores: &[Option<f64>], listed: &dyn Fn(f64) -> bool) -> Vec<Option<u32>> {
-    let mut order: Vec<(usize, f64)> = (scores.iter().enumerate())
-        .filter_map(|(place, score)| score.filter(|score| listed(*score)).map(|score| (place, score)))
-        .collect();
-    order.sort_by(|(_, left), (_, right)| right.total_cmp(left)); // stable, so ties stay in row order
-    let mut ranks = vec![None; scores.len()];
-    for ((place, _), rank) in order.into_iter().zip(1u32..) {
-        ranks[place] = Some(rank);
-    }
-    ranks
 }
 
 fn lowest(scores: &[Option<f64>]) -> Option<f64> {
