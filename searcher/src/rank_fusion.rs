@@ -159,7 +159,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         });
         parts.collect::<Vec<RetrieverPart>>()
     };
-    let keyword_parts = match retrievers {
+    let mut keyword_parts = match retrievers {
         Retrievers::Keyword | Retrievers::Both => Some(side(&keyword, 0.0, &|score| score > 0.0, keyword_share)),
         Retrievers::Vector => None,
     };
@@ -167,17 +167,23 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         Retrievers::Vector | Retrievers::Both => Some(side(&vector, COSINE_MINIMUM, &|_| true, vector_share)),
         Retrievers::Keyword => None,
     };
-    let ranked = candidates.iter().enumerate().map(|(place, candidate)| {
-        let keyword = keyword_parts.as_ref().map(|parts| parts[place]);
-        let vector = vector_parts.as_ref().map(|parts| parts[place]);
-        let sum = keyword.iter().chain(&vector).fold(0.0, |sum, part| sum + f64::from(part.part));
-        RankedRow { row: candidate.row, score: sum as f32, keyword, vector, profile: None }
-    });
-    let mut ranked: Vec<RankedRow> = ranked.collect();
-    if retrievers == Retrievers::Both {
-        keyword_first::lift(&mut ranked, settings.keyword_first);
+    let part = |parts: &Option<Vec<RetrieverPart>>, place: usize| parts.as_ref().map(|parts| parts[place]);
+    let sum = |place: usize| {
+        let parts = [part(&keyword_parts, place), part(&vector_parts, place)];
+        parts.iter().flatten().fold(0.0, |sum, part| sum + f64::from(part.part)) as f32
+    };
+    let mut scores: Vec<f32> = (0..candidates.len()).map(sum).collect();
+    if let (Some(keyword_parts), Some(_)) = (&mut keyword_parts, &vector_parts) {
+        keyword_first::lift(&mut scores, keyword_parts, settings.keyword_first);
     }
-    order::best_first(&ranked)
+    let ranked = order::best_first(&scores).map(|place| RankedRow {
+        row: candidates[place].row,
+        score: scores[place],
+        keyword: part(&keyword_parts, place),
+        vector: part(&vector_parts, place),
+        profile: None,
+    });
+    ranked.collect()
 }
 
 fn finite_or(score: f32, otherwise: f64) -> f64 {

@@ -110,7 +110,7 @@ impl Analyzer {
             AnalysisVersion::V1 => first_version::terms(text, &chars, Script(self.kind), &stems, Side::Item),
             AnalysisVersion::V2 => {
                 let tokens = tokens::tokens(&chars, Script(self.kind), &stems, Side::Item);
-                item::terms(text, &chars, &tokens, &stems)
+                item::terms(text, &chars, tokens, &stems)
             }
         }
     }
@@ -121,7 +121,7 @@ impl Analyzer {
     pub fn length(&self, text: &str) -> usize {
         match self.version {
             AnalysisVersion::V1 => self.terms(text).len(),
-            AnalysisVersion::V2 => item::length(&fold::fold(text), Script(self.kind)),
+            AnalysisVersion::V2 => item::length(text, Script(self.kind)),
         }
     }
 

@@ -6,7 +6,7 @@ use super::fold::FoldedChar;
 use super::item::{halves, has_halves, joined_text, word_text};
 use super::joined;
 use super::stem::Stems;
-use super::tokens::{Token, TokenKind};
+use super::tokens::{Measure, Token, TokenKind};
 use super::units::UnitSpelling;
 use super::{QueryWord, Script, Spelling, Term, han, pairs};
 
@@ -32,11 +32,12 @@ pub(super) fn words(
         places.push(words.len());
         match &token.kind {
             TokenKind::Word(word) => {
-                let term = word_text(word, stems, &text[start..end]);
+                let term = word_text(word.text.clone(), word.has_digits, stems, &text[start..end]);
                 words.push(QueryWord { start, end, term, position, alternatives: cut_spellings(&word.text, stems) });
-                position += if halves(word, chars, token).is_some() { 2 } else { 1 };
+                position += if halves(word, chars, token.start..token.end).is_some() { 2 } else { 1 };
             }
-            TokenKind::Measure { name, unit, .. } => {
+            TokenKind::Measure(measure) => {
+                let Measure { name, unit, .. } = &**measure;
                 words.push(QueryWord { start, end, term: name.clone(), position, alternatives: Vec::new() });
                 position += 1 + match unit.spelling {
                     UnitSpelling::Sign | UnitSpelling::Attached => 0,
@@ -126,7 +127,7 @@ fn parts(chars: &[char], cuts: &[usize], stems: &Stems) -> Vec<(usize, String)> 
         let part: String = chars[start..end].iter().collect();
         let at = place;
         place += if has_halves(&chars[start..end]) { 2 } else { 1 };
-        (at, stems.stem(&part, &part))
+        (at, stems.stem(part.clone(), &part))
     };
     starts.zip(ends).map(part).collect()
 }

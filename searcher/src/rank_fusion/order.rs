@@ -1,7 +1,6 @@
 //! Places in lists. Owns the order by score; not the scores. Invariant: equal scores, -0 and 0 among them, come in the
 //! order that they are given in, which is row order.
 
-use super::RankedRow;
 use crate::candidate::BestFirst;
 
 /// Place of each listed score among the listed ones, from 1.
@@ -19,13 +18,11 @@ pub(super) fn ranks(scores: &[Option<f64>], listed: &dyn Fn(f64) -> bool) -> Vec
     ranks
 }
 
-/// The rows, which are in row order, from the highest score to the lowest. Keys are sorted in their place: they are a
-/// twelfth as large.
-pub(super) fn best_first(rows: &[RankedRow]) -> Vec<RankedRow> {
-    let mut order: Vec<BestFirst> =
-        rows.iter().zip(0..).map(|(ranked, place)| BestFirst::new(ranked.score, place)).collect();
+/// The places of all scores, from the highest to the lowest.
+pub(super) fn best_first(scores: &[f32]) -> impl Iterator<Item = usize> {
+    let mut order: Vec<BestFirst> = scores.iter().zip(0..).map(|(score, place)| BestFirst::new(*score, place)).collect();
     order.sort_unstable();
-    order.into_iter().map(|key| rows[key.number() as usize]).collect()
+    order.into_iter().map(|key| key.number() as usize)
 }
 
 #[cfg(test)]
@@ -38,5 +35,6 @@ mod tests {
         assert_eq!(ranks(&scores, &|score| score > 0.0), [Some(2), None, Some(1), None, Some(3)]);
         assert_eq!(ranks(&scores, &|_| true), [Some(2), None, Some(1), Some(4), Some(3)]);
         assert_eq!(ranks(&[Some(-0.0), Some(0.0)], &|_| true), [Some(1), Some(2)]);
+        assert_eq!(best_first(&[0.5, -1.0, 2.0, 0.5, -0.0, 0.0]).collect::<Vec<_>>(), [2, 0, 3, 4, 5, 1]);
     }
 }
