@@ -128,23 +128,22 @@ pub(super) fn halves(word: &Word, chars: &[FoldedChar], place: Range<usize>) -> 
     if !(word.has_letters && word.has_digits) {
         return None;
     }
-    let part: Vec<char> = part.iter().map(|folded| folded.value).collect();
-    let middle = start + middle_of(&part)?;
+    let middle = start + middle_of(part, |folded| folded.value)?;
     Some([(start, middle), (middle, end)])
 }
 
 /// Whether a word of letters and digits takes two positions.
 pub(super) fn has_halves(word: &[char]) -> bool {
-    middle_of(word).is_some()
+    middle_of(word, |value| *value).is_some()
 }
 
 /// Where letters and digits meet, if they meet once and both halves are worth a term.
-fn middle_of(word: &[char]) -> Option<usize> {
-    let first = word.first()?.is_ascii_digit();
-    let middle = word.iter().position(|value| value.is_ascii_digit() != first)?;
-    let plain = |part: &[char], digits: bool| {
-        part.iter().all(|value| value.is_ascii_digit() == digits && value.is_alphanumeric())
-    };
+fn middle_of<T>(word: &[T], value: impl Fn(&T) -> char) -> Option<usize> {
+    let is_digit = |of: &T| value(of).is_ascii_digit();
+    let first = is_digit(word.first()?);
+    let middle = word.iter().position(|of| is_digit(of) != first)?;
+    let plain =
+        |part: &[T], digits: bool| part.iter().all(|of| is_digit(of) == digits && value(of).is_alphanumeric());
     let letters = if first { word.len() - middle } else { middle };
     let worth = plain(&word[..middle], first)
         && plain(&word[middle..], !first)
