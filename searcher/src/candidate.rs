@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn keys_are_ordered_as_scores_and_numbers_are() {
-        let scores = [f32::INFINITY, 3.5, 1.0, f32::MIN_POSITIVE, 0.0, -f32::MIN_POSITIVE, -1.0, -2.5, f32::NEG_INFINITY];
+        let scores =
+            [f32::INFINITY, 3.5, 1.0, f32::MIN_POSITIVE, 0.0, -f32::MIN_POSITIVE, -1.0, -2.5, f32::NEG_INFINITY];
         let keys = scores.map(|score| [BestFirst::new(score, 0), BestFirst::new(score, Row::MAX)]);
         assert!(keys.as_flattened().is_sorted_by(|before, after| before < after));
         assert_eq!(keys.map(|[key, _]| key.score()), scores);

@@ -142,8 +142,7 @@ fn middle_of<T>(word: &[T], value: impl Fn(&T) -> char) -> Option<usize> {
     let is_digit = |of: &T| value(of).is_ascii_digit();
     let first = is_digit(word.first()?);
     let middle = word.iter().position(|of| is_digit(of) != first)?;
-    let plain =
-        |part: &[T], digits: bool| part.iter().all(|of| is_digit(of) == digits && value(of).is_alphanumeric());
+    let plain = |part: &[T], digits: bool| part.iter().all(|of| is_digit(of) == digits && value(of).is_alphanumeric());
     let letters = if first { word.len() - middle } else { middle };
     let worth = plain(&word[..middle], first)
         && plain(&word[middle..], !first)

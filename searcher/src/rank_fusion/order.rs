@@ -20,7 +20,8 @@ pub(super) fn ranks(scores: &[Option<f64>], listed: &dyn Fn(f64) -> bool) -> Vec
 
 /// The places of all scores, from the highest to the lowest.
 pub(super) fn best_first(scores: &[f32]) -> impl Iterator<Item = usize> {
-    let mut order: Vec<BestFirst> = scores.iter().zip(0..).map(|(score, place)| BestFirst::new(*score, place)).collect();
+    let mut order: Vec<BestFirst> =
+        scores.iter().zip(0..).map(|(score, place)| BestFirst::new(*score, place)).collect();
     order.sort_unstable();
     order.into_iter().map(|key| key.number() as usize)
 }
