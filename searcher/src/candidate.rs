@@ -1,8 +1,6 @@
 //! What a retriever returns. Owns the order of candidates, best first, ties by row number, and the bounded list that
 //! keeps the best; not the scores.
 
-use std::cmp::Ordering;
-
 use schemas::Row;
 
 /// A row that one retriever found, in the order of its list: best first, ties by row number.
@@ -16,6 +14,31 @@ pub struct Candidate {
     pub rank: u32,
 }
 
+/// A score and a number (a row, or a place in a list) in one integer, so that a list of them is sorted without looking at
+/// floats: the lesser key is the better one, which has the higher score, among equal scores the lower number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BestFirst(u64);
+
+impl BestFirst {
+    #[inline]
+    pub(crate) fn new(score: f32, number: u32) -> BestFirst {
+        // Adding zero turns -0 into 0, whose bits are others.
+        let bits = (score + 0.0).to_bits();
+        // Bits of positive floats are ordered as the floats are, those of negative ones the other way round.
+        let ascending = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
+        BestFirst(u64::from(!ascending) << 32 | u64::from(number))
+    }
+
+    pub(crate) fn score(self) -> f32 {
+        let ascending = !((self.0 >> 32) as u32);
+        f32::from_bits(if ascending >> 31 == 1 { ascending ^ 1 << 31 } else { !ascending })
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0 as u32 // the lower half
+    }
+}
+
 /// The best rows of those offered, at most `depth`; the same ones in whatever order they are offered.
 ///
 /// A list of up to twice the depth that is cut back to the best half whenever it is full: over many offers that costs a
@@ -24,48 +47,26 @@ pub struct Candidate {
 pub(crate) struct TopRows {
     depth: usize,
     /// The best ones so far, among others, in no order.
-    kept: Vec<Scored>,
-    /// What a row must exceed to be among the best, once there are enough.
-    worst: Option<Scored>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Scored {
-    score: f32,
-    row: Row,
-}
-
-impl Eq for Scored {}
-
-impl Ord for Scored {
-    /// Greater is better: the higher score, among equal ones the lower row.
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.score.total_cmp(&other.score).then(other.row.cmp(&self.row))
-    }
-}
-
-impl PartialOrd for Scored {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+    kept: Vec<BestFirst>,
+    /// The worst that can be among the best; less is asked for once there are enough.
+    worst: BestFirst,
 }
 
 impl TopRows {
     /// Nothing offered yet.
     pub(crate) fn new(depth: usize) -> TopRows {
-        TopRows { depth, kept: Vec::new(), worst: None }
+        TopRows { depth, kept: Vec::new(), worst: BestFirst(u64::MAX) }
     }
 
     /// Offers a row, each one once. O(1), over many offers.
     #[inline]
     pub(crate) fn offer(&mut self, row: Row, score: f32) {
-        // Adding zero turns -0 into 0, which `total_cmp` would tell apart.
-        self.keep(Scored { score: score + 0.0, row });
+        self.keep(BestFirst::new(score, row));
     }
 
     #[inline]
-    fn keep(&mut self, offered: Scored) {
-        if self.worst.is_some_and(|worst| offered < worst) {
+    fn keep(&mut self, offered: BestFirst) {
+        if offered > self.worst {
             return;
         }
         self.kept.push(offered);
@@ -79,16 +80,16 @@ impl TopRows {
     fn cut(&mut self) {
         let Some(last) = self.depth.checked_sub(1) else { return self.kept.clear() };
         if last < self.kept.len() {
-            let (_, worst, _) = self.kept.select_nth_unstable_by(last, |left, right| right.cmp(left));
-            self.worst = Some(*worst);
+            let (_, worst, _) = self.kept.select_nth_unstable(last);
+            self.worst = *worst;
             self.kept.truncate(self.depth);
         }
     }
 
     /// Offers everything that `other` kept.
     pub(crate) fn merge(mut self, other: TopRows) -> TopRows {
-        for scored in other.kept {
-            self.keep(scored);
+        for key in other.kept {
+            self.keep(key);
         }
         self
     }
@@ -96,9 +97,9 @@ impl TopRows {
     /// The best rows, best first.
     pub(crate) fn into_candidates(mut self) -> Vec<Candidate> {
         self.cut();
-        self.kept.sort_unstable_by(|left, right| right.cmp(left));
+        self.kept.sort_unstable();
         let best_first = self.kept.into_iter().zip(1..);
-        best_first.map(|(Scored { score, row }, rank)| Candidate { row, score, rank }).collect()
+        best_first.map(|(key, rank)| Candidate { row: key.number(), score: key.score(), rank }).collect()
     }
 }
 
@@ -123,6 +124,17 @@ mod tests {
         let mut top = TopRows::new(0);
         top.offer(1, 1.0);
         assert!(top.into_candidates().is_empty());
+    }
+
+    #[test]
+    fn keys_are_ordered_as_scores_and_numbers_are() {
+        let scores =
+            [f32::INFINITY, 3.5, 1.0, f32::MIN_POSITIVE, 0.0, -f32::MIN_POSITIVE, -1.0, -2.5, f32::NEG_INFINITY];
+        let keys = scores.map(|score| [BestFirst::new(score, 0), BestFirst::new(score, Row::MAX)]);
+        assert!(keys.as_flattened().is_sorted_by(|before, after| before < after));
+        assert_eq!(keys.map(|[key, _]| key.score()), scores);
+        assert_eq!(keys.map(|[_, key]| key.number()), [Row::MAX; 9]);
+        assert_eq!(BestFirst::new(-0.0, 7), BestFirst::new(0.0, 7));
     }
 
     proptest! {

@@ -69,6 +69,7 @@ pub mod search;
 pub mod snapshot;
 pub mod sort;
 pub mod tuning;
+mod union;
 pub mod vector;
 
 pub use candidate::Candidate;

@@ -19,12 +19,11 @@
 //!
 //! When only one retriever takes part nothing is combined: the score is that retriever's own.
 
-use std::cmp::Ordering;
-
 use schemas::Row;
 use schemas::manifest::{RankFusionManifest, RankFusionMethod};
 
 mod keyword_first;
+mod order;
 pub mod query_alpha;
 
 /// Share of the vector score in the convex combination: both sides count the same. Quality changes slowly around the
@@ -146,7 +145,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         }
     };
     let side = |scores: &[Option<f64>], minimum: f64, listed: &dyn Fn(f64) -> bool, share: f64| {
-        let ranks = ranks(scores, listed);
+        let ranks = order::ranks(scores, listed);
         let normalised = match (retrievers, settings.method) {
             (Retrievers::Keyword | Retrievers::Vector, _) => {
                 scores.iter().map(|score| score.unwrap_or(minimum)).collect::<Vec<f64>>()
@@ -164,7 +163,7 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         });
         parts.collect::<Vec<RetrieverPart>>()
     };
-    let keyword_parts = match retrievers {
+    let mut keyword_parts = match retrievers {
         Retrievers::Keyword | Retrievers::Both => Some(side(&keyword, 0.0, &|score| score > 0.0, keyword_share)),
         Retrievers::Vector => None,
     };
@@ -172,40 +171,27 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         Retrievers::Vector | Retrievers::Both => Some(side(&vector, COSINE_MINIMUM, &|_| true, vector_share)),
         Retrievers::Keyword => None,
     };
-    let ranked = candidates.iter().enumerate().map(|(place, candidate)| {
-        let keyword = keyword_parts.as_ref().map(|parts| parts[place]);
-        let vector = vector_parts.as_ref().map(|parts| parts[place]);
-        let sum = keyword.iter().chain(&vector).fold(0.0, |sum, part| sum + f64::from(part.part));
-        RankedRow { row: candidate.row, score: sum as f32, keyword, vector, profile: None }
-    });
-    let mut ranked: Vec<RankedRow> = ranked.collect();
-    if retrievers == Retrievers::Both {
-        keyword_first::lift(&mut ranked, settings.keyword_first);
+    let part = |parts: &Option<Vec<RetrieverPart>>, place: usize| parts.as_ref().map(|parts| parts[place]);
+    let sum = |place: usize| {
+        let parts = [part(&keyword_parts, place), part(&vector_parts, place)];
+        parts.iter().flatten().fold(0.0, |sum, part| sum + f64::from(part.part)) as f32
+    };
+    let mut scores: Vec<f32> = (0..candidates.len()).map(sum).collect();
+    if let (Some(keyword_parts), Some(_)) = (&mut keyword_parts, &vector_parts) {
+        keyword_first::lift(&mut scores, keyword_parts, settings.keyword_first);
     }
-    ranked.sort_unstable_by(|left, right| descending(left.score, right.score).then(left.row.cmp(&right.row)));
-    ranked
-}
-
-/// Orders scores from high to low. Scores are finite here; -0 and 0 are equal.
-fn descending(left: f32, right: f32) -> Ordering {
-    right.partial_cmp(&left).unwrap_or(Ordering::Equal)
+    let ranked = order::best_first(&scores).map(|place| RankedRow {
+        row: candidates[place].row,
+        score: scores[place],
+        keyword: part(&keyword_parts, place),
+        vector: part(&vector_parts, place),
+        profile: None,
+    });
+    ranked.collect()
 }
 
 fn finite_or(score: f32, otherwise: f64) -> f64 {
     if score.is_finite() { f64::from(score) } else { otherwise }
-}
-
-/// Place of each listed score among the listed ones, from 1; ties by position, which is row order.
-fn ranks(scores: &[Option<f64>], listed: &dyn Fn(f64) -> bool) -> Vec<Option<u32>> {
-    let mut order: Vec<(usize, f64)> = (scores.iter().enumerate())
-        .filter_map(|(place, score)| score.filter(|score| listed(*score)).map(|score| (place, score)))
-        .collect();
-    order.sort_by(|(_, left), (_, right)| right.total_cmp(left)); // stable, so ties stay in row order
-    let mut ranks = vec![None; scores.len()];
-    for ((place, _), rank) in order.into_iter().zip(1u32..) {
-        ranks[place] = Some(rank);
-    }
-    ranks
 }
 
 fn lowest(scores: &[Option<f64>]) -> Option<f64> {

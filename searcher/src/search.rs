@@ -7,8 +7,8 @@
 //! A query that names an alpha gets that one. Features of the query move the alpha of texts alone (`query_alpha`): they are
 //! figures of words and of both scores, and say nothing of pictures, items and texts to stay away from.
 //!
-//! The union is fixed before anything is shown: each retriever gives its `depth` best rows, and **both** scores are then
-//! computed for every one of them. The total is the number of these candidates, at most twice the depth. A query that only
+//! The union is fixed before anything is shown (`union.rs`): each retriever gives its `depth` best rows, and **both** scores
+//! are computed for every one of them. The total is the number of these candidates, at most twice the depth. A query that only
 //! filters or sorts retrieves nothing: its list is every row that matches, in row order.
 
 use std::borrow::Cow;
@@ -19,7 +19,6 @@ use schemas::Row;
 use schemas::manifest::RankFusionMethod;
 
 use crate::arrangement::{ArrangedList, Arrangement, Marks};
-use crate::candidate::Candidate;
 use crate::error::SearchError;
 use crate::explain::Explanation;
 use crate::filter::Filter;
@@ -33,17 +32,17 @@ use crate::recommend::{Reranking, SeenItems};
 use crate::results::{Hit, Results};
 use crate::row_set::RowSet;
 use crate::snapshot::{Searcher, VectorFiles};
-use crate::vector::{self, QueryEmbeddings, VectorScorer};
+use crate::vector::{QueryEmbeddings, VectorScorer};
 
 /// What the retrievers are asked, for one query.
 pub(crate) struct Question<'a> {
     pub(crate) keyword: Option<KeywordQuery>,
     pub(crate) vector: Option<(&'a VectorFiles, QueryEmbeddings)>,
     /// The rows that are no hits: of the items to be similar to, and of those that a user is not to be shown again.
-    excluded: BTreeSet<Row>,
+    pub(crate) excluded: BTreeSet<Row>,
     pub(crate) reranking: Option<Reranking<'a>>,
     /// Candidates from each retriever.
-    depth: usize,
+    pub(crate) depth: usize,
 }
 
 /// What the retrievers found for a query.
@@ -122,8 +121,7 @@ impl Searcher {
         let candidates = if query.is_browse() {
             Candidates::Listed(self.every_row(&question, rows.as_ref()))
         } else {
-            let union = self.retrieve(&question, rows.as_ref())?;
-            Candidates::Scored(self.score(&question, &union)?)
+            Candidates::Scored(self.candidates(&question, rows.as_ref())?)
         };
         Ok(Found { question, candidates })
     }
@@ -196,47 +194,10 @@ impl Searcher {
         Ok(Question { keyword, vector, excluded, reranking, depth })
     }
 
-    /// The rows that either retriever has among its best, in ascending order.
-    fn retrieve(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Result<Vec<Row>, SearchError> {
-        // No more than there are; and enough that the excluded ones do not cost a candidate.
-        let item_count = usize::try_from(self.manifest().item_count).unwrap_or(usize::MAX);
-        let depth = question.depth.saturating_add(question.excluded.len()).min(item_count);
-        let mut union = BTreeSet::new();
-        let mut add = |found: Vec<Candidate>| {
-            let rows = found.iter().map(|candidate| candidate.row);
-            union.extend(rows.filter(|row| !question.excluded.contains(row)).take(question.depth));
-        };
-        if depth == 0 || rows.is_some_and(RowSet::is_empty) {
-            return Ok(Vec::new());
-        }
-        if let Some(keyword) = &question.keyword {
-            add(self.keyword.retrieve(keyword, rows, depth)?);
-        }
-        if let Some((files, embeddings)) = &question.vector {
-            let scorer = files.scorer(embeddings);
-            add(vector::retrieve(&files.graph, &scorer, &files.embedding_fusion, rows, depth)?);
-        }
-        Ok(union.into_iter().collect())
-    }
-
     /// Every row that the filter lets pass, in row order.
     fn every_row(&self, question: &Question<'_>, rows: Option<&RowSet>) -> Vec<Row> {
         let every = rows.map_or_else(|| Cow::Owned(RowSet::full(self.items.row_count())), Cow::Borrowed);
         every.iter().filter(|row| !question.excluded.contains(row)).collect()
-    }
-
-    /// Both scores of every row of the union.
-    fn score(&self, question: &Question<'_>, union: &[Row]) -> Result<Vec<ScoredRow>, SearchError> {
-        let keyword = match &question.keyword {
-            Some(keyword) => self.keyword.score_rows(keyword, union)?,
-            None => vec![0.0; union.len()],
-        };
-        let scorer = question.vector_scorer();
-        let scored = union.iter().zip(keyword).map(|(row, keyword)| {
-            let vector = scorer.map(|scorer| scorer.score(*row)).transpose()?.flatten();
-            Ok(ScoredRow { row: *row, keyword, vector })
-        });
-        scored.collect()
     }
 
     /// Candidates that each retriever gives for this query.

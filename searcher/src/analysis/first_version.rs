@@ -23,7 +23,7 @@ pub(super) fn terms(text: &str, chars: &[FoldedChar], script: Script, stems: &St
                 }
                 if !(stems.drops_possessive() && is_possessive(chars, at, end)) {
                     let mut word = term(&chars[at..end], position);
-                    word.text = stems.stem(&word.text, &text[word.start..word.end]);
+                    word.text = stems.stem(word.text, &text[word.start..word.end]);
                     terms.push(word);
                     position += 1;
                 }

@@ -37,19 +37,23 @@ pub(super) enum Class {
 /// Folds a text.
 pub(super) fn fold(text: &str) -> Vec<FoldedChar> {
     let mut folded = Vec::with_capacity(text.len());
-    let mut chars = text.char_indices().peekable();
-    while let Some((start, first)) = chars.next() {
-        let mut end = start + first.len_utf8();
-        let mut alone = true;
-        while let Some((at, next)) = chars.next_if(|(_, next)| continues(*next)) {
-            end = at + next.len_utf8();
-            alone = false;
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while let Some(byte) = bytes.get(start) {
+        // Nothing goes on with a character that one of ASCII follows.
+        if byte.is_ascii() && bytes.get(start + 1).is_none_or(u8::is_ascii) {
+            folded.push(FoldedChar { value: char::from(byte.to_ascii_lowercase()), start, end: start + 1 });
+            start += 1;
+            continue;
         }
-        if alone && first.is_ascii() {
-            folded.push(FoldedChar { value: first.to_ascii_lowercase(), start, end });
+        let mut chars = text[start..].char_indices().skip(1);
+        let end = chars.find(|(_, next)| !continues(*next)).map_or(text.len(), |(at, _)| start + at);
+        if byte.is_ascii() && end == start + 1 {
+            folded.push(FoldedChar { value: char::from(byte.to_ascii_lowercase()), start, end });
         } else {
             fold_cluster(&text[start..end], |value| folded.push(FoldedChar { value, start, end }));
         }
+        start = end;
     }
     folded
 }
@@ -107,6 +111,7 @@ fn spelt_out(value: char) -> Option<&'static str> {
 }
 
 /// The class of a folded character.
+#[inline]
 pub(super) fn class(value: char) -> Class {
     match value {
         'a'..='z' | '0'..='9' | 'A'..='Z' => Class::Word,

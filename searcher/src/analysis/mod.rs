@@ -21,6 +21,7 @@ mod han;
 mod item;
 mod joined;
 mod numbers;
+mod phrases;
 mod query;
 mod stem;
 mod tokens;
@@ -29,6 +30,8 @@ mod units;
 use schemas::manifest::{AnalysisVersion, AnalyzerKind};
 
 use fold::{Class, FoldedChar};
+pub use phrases::{MAX_PHRASE_WORDS, MAX_PHRASES};
+use query::Reading;
 use stem::Stems;
 
 /// Characters of a term that are kept; what follows is cut, in items and queries alike. No word of a language is that
@@ -110,7 +113,7 @@ impl Analyzer {
             AnalysisVersion::V1 => first_version::terms(text, &chars, Script(self.kind), &stems, Side::Item),
             AnalysisVersion::V2 => {
                 let tokens = tokens::tokens(&chars, Script(self.kind), &stems, Side::Item);
-                item::terms(text, &chars, &tokens, &stems)
+                item::terms(text, &chars, tokens, &stems)
             }
         }
     }
@@ -121,7 +124,7 @@ impl Analyzer {
     pub fn length(&self, text: &str) -> usize {
         match self.version {
             AnalysisVersion::V1 => self.terms(text).len(),
-            AnalysisVersion::V2 => item::length(&fold::fold(text), Script(self.kind)),
+            AnalysisVersion::V2 => item::length(text, Script(self.kind)),
         }
     }
 
@@ -139,16 +142,28 @@ impl Analyzer {
     /// words, and the characters that no word covers.
     #[must_use]
     pub fn query_words(&self, text: &str) -> Vec<QueryWord> {
+        self.read_query(text).words
+    }
+
+    /// The ways in which an item may have all the words of a query's text next to each other, each as terms with their
+    /// places: the words as they are first, then with words in other spellings. None where the text has no word. At most
+    /// [`MAX_PHRASES`]; of a text of more than [`MAX_PHRASE_WORDS`] words only the first.
+    #[must_use]
+    pub fn query_phrases(&self, text: &str) -> Vec<Vec<(usize, String)>> {
+        phrases::phrases(&self.read_query(text))
+    }
+
+    fn read_query(&self, text: &str) -> Reading {
         let chars = fold::fold(text);
         let stems = Stems::of(self.kind);
         match self.version {
-            AnalysisVersion::V1 => first_version::terms(text, &chars, Script(self.kind), &stems, Side::Query)
-                .into_iter()
-                .map(QueryWord::from)
-                .collect(),
+            AnalysisVersion::V1 => {
+                let terms = first_version::terms(text, &chars, Script(self.kind), &stems, Side::Query);
+                Reading { words: terms.into_iter().map(QueryWord::from).collect(), spellings: Vec::new() }
+            }
             AnalysisVersion::V2 => {
                 let tokens = tokens::tokens(&chars, Script(self.kind), &stems, Side::Query);
-                query::words(text, &chars, &tokens, Script(self.kind), &stems)
+                query::read(text, &chars, &tokens, Script(self.kind), &stems)
             }
         }
     }

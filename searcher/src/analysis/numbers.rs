@@ -43,7 +43,7 @@ pub(super) fn number(chars: &[FoldedChar], at: usize, place: Place) -> Number {
     let plain = || Number { text: text(chars, at, whole), end: whole, list: false };
     // A group inside a chain of groups is no number of its own: the chain was refused at its head.
     let in_chain = at >= 2 && is_separator(chars[at - 1].value) && chars[at - 2].value.is_ascii_digit();
-    if in_chain || whole - at > MAX_GROUP_DIGITS {
+    if in_chain || whole - at > MAX_GROUP_DIGITS || !may_go_on(chars, whole) {
         return plain();
     }
     let separated = || separated(chars, at, whole);
@@ -64,6 +64,16 @@ pub(super) fn after_point(chars: &[FoldedChar], at: usize) -> Option<Number> {
         return None;
     }
     Some(Number { text: decimal("0", &text(chars, at + 1, end)), end, list: false })
+}
+
+/// Whether what stands at `whole`, behind digits, can belong to their number: most numbers end there.
+fn may_go_on(chars: &[FoldedChar], whole: usize) -> bool {
+    match chars.get(whole).map(|next| next.value) {
+        Some('.' | ',' | '/' | FRACTION_SLASH) => true,
+        Some(' ' | '-') => chars.get(whole + 1).is_some_and(|after| after.value.is_ascii_digit()),
+        Some(other) => other.is_ascii_digit(),
+        None => false,
+    }
 }
 
 /// Groups of digits with dots and commas between them.

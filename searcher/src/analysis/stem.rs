@@ -4,6 +4,8 @@
 //! The algorithms are Snowball's (M. Porter, 2001). They look at accents and umlauts, which folding drops; so but for
 //! English they are given the word as it was written, and the stem is folded.
 
+use std::borrow::Cow;
+
 use rust_stemmers::{Algorithm, Stemmer};
 use schemas::manifest::AnalyzerKind;
 use unicode_normalization::UnicodeNormalization;
@@ -42,19 +44,26 @@ impl Stems {
     }
 
     /// The stem of a folded word that is written so in the text.
-    pub(super) fn stem(&self, folded: &str, written: &str) -> String {
-        let Some(stemmer) = &self.stemmer else { return folded.to_owned() };
+    pub(super) fn stem(&self, folded: String, written: &str) -> String {
+        let Some(stemmer) = &self.stemmer else { return folded };
         if self.english {
-            let letters = folded.bytes().all(|byte| byte.is_ascii_lowercase());
-            return if letters { stemmer.stem(folded).into_owned() } else { folded.to_owned() };
+            if !folded.bytes().all(|byte| byte.is_ascii_lowercase()) {
+                return folded;
+            }
+            let changed = match stemmer.stem(&folded) {
+                Cow::Owned(stem) => Some(stem),
+                Cow::Borrowed(stem) if stem.len() == folded.len() => None,
+                Cow::Borrowed(stem) => Some(stem.to_owned()),
+            };
+            return changed.unwrap_or(folded);
         }
         // What was cut to its first characters is no word any more.
         if !folded.chars().all(char::is_alphabetic) || folded.chars().count() >= MAX_TERM_CHARACTERS {
-            return folded.to_owned();
+            return folded;
         }
         let lower: String = written.nfc().flat_map(char::to_lowercase).collect();
         let stem = fold::fold(&stemmer.stem(&lower)).into_iter().take(MAX_TERM_CHARACTERS);
         let stem: String = stem.map(|folded| folded.value).collect();
-        if stem.is_empty() { folded.to_owned() } else { stem }
+        if stem.is_empty() { folded } else { stem }
     }
 }

@@ -22,22 +22,30 @@ pub(super) struct Token {
 pub(super) enum TokenKind {
     /// A run of letters and digits, with the dot of a decimal number.
     Word(Word),
-    /// A number with its unit.
-    Measure {
-        number: Word,
-        number_end: usize,
-        /// The number and the unit's name.
-        name: String,
-        unit: UnitAfter,
-    },
+    /// A number with its unit; boxed, so that a list of words is small.
+    Measure(Box<Measure>),
     /// A run of kana or hangul.
     Pairs,
     /// A run of Han characters, without the white space in it.
     Han(Vec<FoldedChar>),
 }
 
+/// A number with its unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Measure {
+    pub(super) number: Word,
+    /// The character after the number.
+    pub(super) number_end: usize,
+    /// The number and the unit's name.
+    pub(super) name: String,
+    pub(super) unit: UnitAfter,
+}
+
+/// Bytes that are reserved for a word: as many as the smallest allocation of a common allocator has.
+const WORD_BYTES: usize = 24;
+
 /// Letters and digits in one spelling; at most [`MAX_TERM_CHARACTERS`] of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) text: String,
     pub(super) has_letters: bool,
@@ -49,6 +57,11 @@ pub(super) struct Word {
 }
 
 impl Word {
+    fn new() -> Word {
+        let text = String::with_capacity(WORD_BYTES);
+        Word { text, has_letters: false, has_digits: false, list: false, length: 0 }
+    }
+
     fn push(&mut self, folded: FoldedChar) {
         if folded.value.is_ascii_digit() {
             self.has_digits = true;
@@ -89,7 +102,7 @@ pub(super) fn tokens(chars: &[FoldedChar], script: Script, stems: &Stems, side: 
             }
             Class::Break | Class::Mark if chars[at].value == '×' => {
                 let x = FoldedChar { value: 'x', ..chars[at] };
-                let mut word = Word::default();
+                let mut word = Word::new();
                 word.push(x);
                 (TokenKind::Word(word), at + 1)
             }
@@ -119,12 +132,12 @@ pub(super) fn tokens(chars: &[FoldedChar], script: Script, stems: &Stems, side: 
             continue;
         }
         // The unit at the start of an item's run is read again with the run.
-        if let TokenKind::Measure { unit, .. } = &kind
-            && unit.spelling == UnitSpelling::Han
+        if let TokenKind::Measure(measure) = &kind
+            && measure.unit.spelling == UnitSpelling::Han
             && side == Side::Item
             && script.has_han()
         {
-            at = unit.start;
+            at = measure.unit.start;
         }
         tokens.push(Token { kind, start, end });
     }
@@ -139,7 +152,7 @@ fn word(
     script: Script,
     quoted: bool,
 ) -> (TokenKind, usize) {
-    let mut word = Word::default();
+    let mut word = Word::new();
     let mut at = start;
     if number.is_some() || chars[at].value.is_ascii_digit() {
         let number = number.unwrap_or_else(|| numbers::number(chars, at, Place::Start));
@@ -149,7 +162,8 @@ fn word(
             let name = format!("{}{}", word.text, unit.name);
             // What is cut would not be told apart.
             if name.chars().count() <= MAX_TERM_CHARACTERS {
-                return (TokenKind::Measure { number: word, number_end: at, name, unit }, unit.end);
+                let measure = Measure { number: word, number_end: at, name, unit };
+                return (TokenKind::Measure(Box::new(measure)), unit.end);
             }
         }
     }
@@ -184,8 +198,8 @@ pub(super) enum Gap {
 /// The gap between two tokens that follow each other.
 pub(super) fn gap(chars: &[FoldedChar], before: &Token, after: &Token) -> Gap {
     // A unit in Han characters separates as they do, with and without spaces behind it.
-    if let TokenKind::Measure { unit, .. } = &before.kind
-        && unit.spelling == UnitSpelling::Han
+    if let TokenKind::Measure(measure) = &before.kind
+        && measure.unit.spelling == UnitSpelling::Han
     {
         return Gap::Other;
     }
@@ -208,7 +222,7 @@ impl Token {
             TokenKind::Word(word) => {
                 Some(Joint { text: &word.text, has_letters: word.has_letters, has_digits: word.has_digits })
             }
-            TokenKind::Measure { name, .. } => Some(Joint { text: name, has_letters: true, has_digits: true }),
+            TokenKind::Measure(measure) => Some(Joint { text: &measure.name, has_letters: true, has_digits: true }),
             TokenKind::Pairs | TokenKind::Han(_) => None,
         }
     }

@@ -146,12 +146,17 @@ pub(super) fn unit_after(chars: &[FoldedChar], at: usize, quoted: bool) -> Optio
 
 fn letters(chars: &[FoldedChar], start: usize, spelling: UnitSpelling) -> Option<UnitAfter> {
     let length = chars[start..].iter().take(LONGEST + 1).take_while(|next| is_of_word(next.value)).count();
-    let (end, written) = (start + length, chars[start..start + length].iter().map(|folded| folded.value));
     if length == 0 || length > LONGEST {
         return None;
     }
-    let written: String = written.collect();
-    let name = *UNITS_BY_SPELLING.get(written.as_str())?;
+    let end = start + length;
+    let mut bytes = [0; LONGEST];
+    for (byte, folded) in bytes.iter_mut().zip(&chars[start..end]) {
+        // No spelling in letters has others than ASCII's, so they are as long in bytes.
+        *byte = u8::try_from(folded.value).ok()?;
+    }
+    let written = std::str::from_utf8(&bytes[..length]).ok()?;
+    let name = *UNITS_BY_SPELLING.get(written)?;
     // `2 in 1` is no length.
     let is_preposition = written == "in"
         && spelling == UnitSpelling::Word

@@ -6,7 +6,6 @@ use schemas::Row;
 
 use super::index::KeywordIndex;
 use super::words::PlacedTerm;
-use crate::analysis::{QueryWord, Spelling};
 use crate::error::SearchError;
 use crate::row_set::RowSet;
 
@@ -17,8 +16,9 @@ impl KeywordIndex {
         self.settings().fields.iter().any(|searched| searched.name == field)
     }
 
-    /// The rows that have the words of `text` next to each other (a single one in any spelling) in `field`, or in any searched field. All rows when no
-    /// word is left of the text. Cost: the postings of the words, with positions where there are several.
+    /// The rows that have the words of `text`, in any spelling, next to each other in `field`, or in any searched field. All
+    /// rows when no word is left of the text. Cost: the postings of the words of each phrase, with positions where there are
+    /// several ([`crate::analysis::Analyzer::query_phrases`]).
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -26,16 +26,11 @@ impl KeywordIndex {
         let mut rows = RowSet::empty(self.row_count());
         let mut has_words = false;
         for (number, analyzer) in self.analyzers().iter().enumerate() {
-            let words = analyzer.query_words(text);
-            let Some(first) = words.first().map(|word| word.position) else { continue };
-            has_words = true;
-            let own = |word: &QueryWord| PlacedTerm { place: word.position - first, text: word.term.clone() };
-            let mut phrases: Vec<Vec<PlacedTerm>> = vec![words.iter().map(own).collect()];
-            if let [only] = words.as_slice() {
-                let placed = |(place, text): &(usize, String)| PlacedTerm { place: *place, text: text.clone() };
-                let spelt = |spelling: &Spelling| spelling.terms.iter().map(placed).collect();
-                phrases.extend(only.alternatives.iter().map(spelt));
-            }
+            let placed = |(place, text): (usize, String)| PlacedTerm { text, place };
+            let phrases = analyzer.query_phrases(text).into_iter();
+            let phrases: Vec<Vec<PlacedTerm>> =
+                phrases.map(|phrase| phrase.into_iter().map(placed).collect()).collect();
+            has_words |= !phrases.is_empty();
             for (_, searched) in self.fields_of(number).filter(|(_, own)| field.is_none_or(|name| own.name == name)) {
                 for phrase in &phrases {
                     let found: Vec<(Row, u32)> = self.no_panic(|| self.phrase_rows(searched, phrase))?;

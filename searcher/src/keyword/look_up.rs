@@ -11,7 +11,7 @@ use tantivy::schema::IndexRecordOption;
 use tantivy::{TantivyError, Term};
 
 use super::bm25f;
-use super::fuzzy::{self, MAX_FUZZY_WORDS};
+use super::fuzzy::{self, MAX_FUZZY_WORDS, SimilarTo};
 use super::index::{KeywordIndex, SearchedField};
 use super::phrase::{self, PlacedPostings};
 use super::query::{FoundPostings, FoundWriting, KeywordQuery, MAX_QUERY_TERMS, QueryWord};
@@ -130,12 +130,13 @@ impl KeywordIndex {
         let exact = |writing: &&Writing| writing.origin == WritingOrigin::Exact && writing.terms.len() == 1;
         let mut known = HashSet::new();
         for writing in word.writings.iter().filter(exact) {
+            let text = &writing.terms[0].text;
+            let Some(wanted) = SimilarTo::new(text).map_err(|error| self.error(error))? else { continue };
             for (number, field) in self.fields_of(writing.analyzer) {
-                if !known.insert((number, &writing.terms[0].text)) {
-                    continue;
+                if known.insert((number, text)) {
+                    let found = wanted.found_in(&field.postings).map_err(|error| self.error(error))?;
+                    similar.extend(found.into_iter().map(|term| (number, term)));
                 }
-                let found = fuzzy::similar(field.field, &field.postings, &writing.terms[0].text);
-                similar.extend(found.map_err(|error| self.error(error))?.into_iter().map(|term| (number, term)));
             }
         }
         similar.sort_by_key(|(number, term)| (term.distance, std::cmp::Reverse(term.info.doc_freq), *number));

@@ -43,6 +43,7 @@ pub use fuzzy::{MAX_FUZZY_TERMS, MAX_FUZZY_WORDS};
 pub use index::KeywordIndex;
 pub use proximity::{PROXIMITY_PLACES, ProximityExplanation};
 pub use query::{KeywordQuery, MAX_QUERY_TERMS};
+pub use retrieve::KeywordFound;
 pub use synonyms::{MAX_SYNONYM_BYTES, SYNONYM_FACTOR, Synonyms};
 pub use word_statistics::WordStatistics;
 pub use words::WritingOrigin;

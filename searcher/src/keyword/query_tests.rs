@@ -113,6 +113,7 @@ fn clauses_are_rows() {
         item("b", "Tea cup", "a red one", &["Day bird"]),
         item("c", "Cup of tea", "Daybird", &[]),
         item("d", "无线蓝牙耳机", "", &[]),
+        item("e", "XM4 1000 mug, red", "", &[]),
     ];
     let folder = build(&items, usize::MAX);
     let index = open(&folder);
@@ -123,7 +124,11 @@ fn clauses_are_rows() {
     assert_eq!(rows("daybird", None), [0, 2]);
     assert_eq!(rows("蓝牙耳机", None), [3]);
     assert!(rows("耳机蓝牙", None).is_empty());
-    assert_eq!(rows("!!", None).len(), 4, "no word, no condition");
+    assert_eq!(rows("!!", None).len(), 5, "no word, no condition");
+    assert_eq!(rows("xm4-1000 mug", None), [4]);
+    assert_eq!(rows("XM 4 1000 mug", None), [4]);
+    assert_eq!(rows("xm41000", Some("title")), [4]);
+    assert!(rows("xm41000 red", None).is_empty());
     assert!(rows("zebra", None).is_empty());
 }
 

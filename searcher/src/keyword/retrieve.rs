@@ -33,21 +33,44 @@ impl KeywordIndex {
         rows: Option<&RowSet>,
         depth: usize,
     ) -> Result<Vec<Candidate>, SearchError> {
-        self.no_panic(|| self.walk(query, rows, depth))
+        self.retrieve_beside(query, rows, depth, &[]).map(|found| found.best)
     }
 
-    fn walk(&self, query: &KeywordQuery, rows: Option<&RowSet>, depth: usize) -> Result<Vec<Candidate>, SearchError> {
+    /// As [`KeywordIndex::retrieve`], with the scores of `others` (ascending, among `rows`), whether they are among the best
+    /// or not: those of rows that another retriever found. The walk meets them anyway, so they cost next to nothing.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn retrieve_beside(
+        &self,
+        query: &KeywordQuery,
+        rows: Option<&RowSet>,
+        depth: usize,
+        others: &[Row],
+    ) -> Result<KeywordFound, SearchError> {
+        debug_assert!(others.is_sorted(), "rows must be ascending");
+        self.no_panic(|| self.walk(query, rows, depth, others))
+    }
+
+    fn walk(
+        &self,
+        query: &KeywordQuery,
+        rows: Option<&RowSet>,
+        depth: usize,
+        others: &[Row],
+    ) -> Result<KeywordFound, SearchError> {
         let mut cursors = self.cursors(query)?;
         let mut top = TopRows::new(depth);
+        let mut others = OtherRows { rows: others, scores: Vec::with_capacity(others.len()) };
         let postings: u64 =
             query.words.iter().flat_map(|word| &word.writings).map(|found| found.postings.document_frequency()).sum();
         let cursor_count: u64 = cursors.iter().map(|word| word.fields.len() as u64).sum();
         match rows {
             Some(rows) if rows.len() * cursor_count * POSTINGS_PER_JUMP < postings => {
                 for row in rows.iter() {
-                    if let Some(RowScore { score, words }) = bm25f::score_row(&mut cursors, query.k1, row)
-                        && words >= query.required
-                    {
+                    let found = bm25f::score_row(&mut cursors, query.k1, row);
+                    others.take_until(row + 1, |other| found.filter(|_| other == row).map(|found| found.score));
+                    if let Some(RowScore { score, .. }) = found.filter(|found| found.words >= query.required) {
                         top.offer(row, score);
                     }
                 }
@@ -56,11 +79,34 @@ impl KeywordIndex {
                 let mut window = Window::new();
                 while let Some(start) = first_row(&cursors) {
                     window.fill(&mut cursors, start, rows, query.k1);
+                    others.take_until(start, |_| None);
+                    others.take_until(start.saturating_add(WINDOW_ROWS as Row), |row| window.score(row - start));
                     window.drain(start, query.required, |row, score| top.offer(row, score));
                 }
             }
         }
-        Ok(top.into_candidates())
+        others.take_until(TERMINATED, |_| None);
+        Ok(KeywordFound { best: top.into_candidates(), others: others.scores })
+    }
+
+    /// Adds to the scores of rows that a word finds (ascending) what words that stand close together are worth there: nothing,
+    /// where the settings give closeness no weight.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn add_proximity<'s>(
+        &self,
+        query: &KeywordQuery,
+        scores: impl Iterator<Item = (Row, &'s mut f32)>,
+    ) -> Result<(), SearchError> {
+        if query.proximity <= 0.0 {
+            return Ok(());
+        }
+        self.no_panic(|| {
+            let mut proximity = Proximity::new(self, query)?;
+            scores.for_each(|(row, score)| *score += proximity.score(row));
+            Ok(())
+        })
     }
 
     /// The scores of `rows` (ascending), 0 where no word finds them: what [`KeywordIndex::retrieve`] orders by, and what words
@@ -79,6 +125,33 @@ impl KeywordIndex {
             };
             Ok(rows.iter().map(score).collect())
         })
+    }
+}
+
+/// What a walk over the postings gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeywordFound {
+    /// The best rows, best first.
+    pub best: Vec<Candidate>,
+    /// The score of each of the other rows asked for, in their order; `None` where no word finds it. How many words a row
+    /// must have plays no part.
+    pub others: Vec<Option<f32>>,
+}
+
+/// Rows whose scores are wanted beside the best ones, in ascending order.
+struct OtherRows<'a> {
+    /// Those that the walk has not come to.
+    rows: &'a [Row],
+    scores: Vec<Option<f32>>,
+}
+
+impl OtherRows<'_> {
+    /// Takes the scores of the rows below `end`.
+    fn take_until(&mut self, end: Row, score: impl Fn(Row) -> Option<f32>) {
+        while let Some((row, rest)) = self.rows.split_first().filter(|(row, _)| **row < end) {
+            self.scores.push(score(*row));
+            self.rows = rest;
+        }
     }
 }
 
@@ -137,6 +210,13 @@ impl Window {
                 }
             }
         }
+    }
+
+    /// The score at a place of the window, where a word finds its row.
+    fn score(&self, place: Row) -> Option<f32> {
+        let place = place as usize;
+        let is_found = self.found[place / 64] >> (place % 64) & 1 == 1;
+        is_found.then(|| self.scores[place])
     }
 
     /// Hands out the rows found that have the words required, with their scores, and resets the window.

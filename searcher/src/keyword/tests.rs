@@ -290,8 +290,13 @@ proptest! {
                 .filter(|(row, score)| *score > 0.0 && filter.is_none_or(|rows| rows.contains(*row))).collect();
             expected.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             expected.truncate(depth);
-            let found = index.retrieve(&query, filter, depth).unwrap();
-            prop_assert_eq!(found.iter().map(|hit| (hit.row, hit.score)).collect::<Vec<_>>(), expected);
+            let others: Vec<Row> = all.iter().copied()
+                .filter(|row| row % 3 != 0 && filter.is_none_or(|rows| rows.contains(*row))).collect();
+            let found = index.retrieve_beside(&query, filter, depth, &others).unwrap();
+            prop_assert_eq!(&index.retrieve(&query, filter, depth).unwrap(), &found.best);
+            prop_assert_eq!(found.best.iter().map(|hit| (hit.row, hit.score)).collect::<Vec<_>>(), expected);
+            let beside: Vec<f32> = found.others.iter().map(|score| score.unwrap_or(0.0)).collect();
+            prop_assert_eq!(beside, others.iter().map(|row| scores[*row as usize]).collect::<Vec<_>>());
         }
     }
 }
@@ -311,9 +316,11 @@ fn both_ways_of_filtering_agree_over_many_windows() {
     for step in [2, 1000] {
         let mut rows = RowSet::empty(9_000);
         (0..9_000).step_by(step).for_each(|row| rows.insert(row));
-        let found = index.retrieve(&query, Some(&rows), 9_000).unwrap();
-        assert_eq!(found.len() as u64, rows.len());
-        assert!(found.iter().all(|candidate| scores[&candidate.row] == candidate.score));
+        let others: Vec<Row> = rows.iter().filter(|row| row % 4 == 0).collect();
+        let found = index.retrieve_beside(&query, Some(&rows), 9_000, &others).unwrap();
+        assert_eq!(found.best.len() as u64, rows.len());
+        assert!(found.best.iter().all(|candidate| scores[&candidate.row] == candidate.score));
+        assert_eq!(found.others, others.iter().map(|row| Some(scores[row])).collect::<Vec<_>>());
     }
 }
 

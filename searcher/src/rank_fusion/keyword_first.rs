@@ -5,23 +5,21 @@
 //! This is the re-ranking of a first list's head by a second stage (a cascade; Wang, Lin, Metzler 2011; Elasticsearch's
 //! `rescore` with its `window_size`). It lets alpha be large without putting items first that no keyword chose.
 
-use super::{RankedRow, RetrieverPart};
+use super::RetrieverPart;
 
 /// Adds to the score of the rows that are among the first `count` of the keyword list as much as puts them first: the
 /// least whole number above the spread of all scores. It becomes part of their keyword part.
-pub(super) fn lift(ranked: &mut [RankedRow], count: usize) {
+pub(super) fn lift(scores: &mut [f32], keyword_parts: &mut [RetrieverPart], count: usize) {
     if count == 0 {
         return;
     }
-    let scores = || ranked.iter().map(|ranked| ranked.score);
-    let spread = scores().fold(f32::MIN, f32::max) - scores().fold(f32::MAX, f32::min);
+    let spread = scores.iter().copied().fold(f32::MIN, f32::max) - scores.iter().copied().fold(f32::MAX, f32::min);
     let bonus = spread.max(0.0).floor() + 1.0;
-    let is_first = |part: &RetrieverPart| part.rank.is_some_and(|rank| rank as usize <= count);
-    for row in ranked {
-        if let Some(part) = row.keyword.as_mut().filter(|part| is_first(part)) {
+    for (score, part) in scores.iter_mut().zip(keyword_parts) {
+        if part.rank.is_some_and(|rank| rank as usize <= count) {
             part.part += bonus;
             part.lift = bonus;
-            row.score += bonus;
+            *score += bonus;
         }
     }
 }
