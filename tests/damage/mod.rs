@@ -124,20 +124,24 @@ fn bit_and_block_changes_truncation_and_emptying_give_errors_that_name_the_file_
 
 #[test]
 fn walks_over_a_changed_graph_of_halves_give_errors_that_name_the_file_or_answers() {
-    walks_over_a_changed_graph(ScalarKind::F16);
+    // The way through the file is the other kind's; a part of the trials will do.
+    walks_over_a_changed_graph(ScalarKind::F16, 4);
 }
 
 #[test]
 fn walks_over_a_changed_graph_of_codes_give_errors_that_name_the_file_or_answers() {
-    walks_over_a_changed_graph(ScalarKind::I8);
+    walks_over_a_changed_graph(ScalarKind::I8, 1);
 }
 
-fn walks_over_a_changed_graph(kind: ScalarKind) {
+/// Makes one of so many trials of each kind of damage.
+fn walks_over_a_changed_graph(kind: ScalarKind, one_of: u32) {
     let folder = Folder::new();
     let snapshot = snapshot_without_ends(&folder, kind);
     let batches: Vec<Batch> = [GRAPH_FILE, NODE_TABLE_FILE]
         .into_iter()
-        .flat_map(|file| Kind::ALL.map(|kind| Batch { file: file.to_owned(), kind, trials: 0..kind.trials() }))
+        .flat_map(|file| {
+            Kind::ALL.map(|kind| Batch { file: file.to_owned(), kind, trials: 0..kind.trials().div_ceil(one_of) })
+        })
         .collect();
     run_batches(&folder, &snapshot, &batches, Asked::Graph);
 }

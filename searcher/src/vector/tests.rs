@@ -155,15 +155,15 @@ fn rows(candidates: &[crate::Candidate]) -> Vec<Row> {
 
 #[test]
 fn the_graph_finds_what_a_scan_finds() {
-    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::F16, 4));
+    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::F16, 4), 5e-3);
 }
 
 #[test]
 fn a_graph_of_codes_finds_what_a_scan_finds() {
-    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::I8, 4));
+    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::I8, 4), 2e-2);
 }
 
-fn finds_what_a_scan_finds(fixture: &Fixture) {
+fn finds_what_a_scan_finds(fixture: &Fixture, tolerance: f32) {
     let graph = fixture.graph();
     let mut found = 0;
     for query in &fixture.queries {
@@ -173,8 +173,8 @@ fn finds_what_a_scan_finds(fixture: &Fixture) {
         for (row, inner_product) in &nearest {
             let exact = fixture.scorer(query).score(*row).unwrap().unwrap();
             assert!(
-                (inner_product - exact).abs() < 5e-3,
-                "item vectors give the exact score: {inner_product}, {exact}"
+                (inner_product - exact).abs() < tolerance,
+                "item vectors give about the exact score: {inner_product}, {exact}"
             );
         }
         let exact = rows(&fixture.scorer(query).scan(None, 10).unwrap());
