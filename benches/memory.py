@@ -9,7 +9,7 @@ layer and 384 dimensions with seeded random weights, which this script writes: a
 encoder gives, without a usual encoder's time. No Python packages are needed.
 
     cargo build --release --bin indexer
-    python3 benches/memory.py --items 1000000
+    python3 benches/memory.py --items 1000000 [--set vector.scalar=f16]
 """
 
 import argparse
@@ -80,8 +80,10 @@ def anonymous_kib(process):
         return 0
 
 
-def night(program, config, report):
-    process = subprocess.Popen([program, "--quiet", "run", "--config", config, "--report", report], stdout=subprocess.DEVNULL)
+def night(program, config, report, settings):
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    command = [program, "--quiet", "run", "--config", config, "--report", report, *flags]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     ended, anonymous = 0, 0
     while not ended:
         anonymous = max(anonymous, anonymous_kib(process.pid))
@@ -98,6 +100,7 @@ def main():
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--program", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release/indexer"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of the configuration")
     options = parser.parse_args()
     generator = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +119,7 @@ def main():
             "[gates]\nmin_ann_recall = 0.0\n"
         )
         for _ in range(2):
-            night(options.program, config, f"{folder}/report.json")
+            night(options.program, config, f"{folder}/report.json", options.set)
 
 
 main()

@@ -29,6 +29,7 @@ fn the_manifest_names_every_file_with_size_and_checksum() {
         assert_eq!(entry["blake3"].as_str().unwrap().len(), 64, "{name}");
     }
     assert_eq!(manifest["format_version"], 1);
+    assert_eq!(manifest["vector"]["scalar"]["kind"], "i8");
     let weights = manifest["modalities"].as_array().unwrap().iter().map(|one| one["weight"].as_f64().unwrap());
     assert!((weights.sum::<f64>() - 1.0).abs() < 1e-6);
 }

@@ -28,6 +28,7 @@ mod readme;
 mod recommend;
 mod relevance_gate;
 mod reuse;
+mod scalar_kind;
 mod search;
 mod terminal;
 mod watching;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use half::f16;
 use schemas::items::{ITEMS_FILE, ItemsReader};
-use schemas::manifest::{MANIFEST_FILE, VectorManifest};
+use schemas::manifest::{MANIFEST_FILE, Scalar, VectorManifest};
 use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
 use schemas::{Manifest, MappedFile, Row};
 use searcher::example;
@@ -82,37 +82,45 @@ pub(crate) fn modalities_seeds() -> Vec<Vec<u8>> {
     vec![example_file(MODALITIES_FILE)]
 }
 
-fn graph_manifest() -> &'static VectorManifest {
-    static MANIFEST: OnceLock<VectorManifest> = OnceLock::new();
-    MANIFEST.get_or_init(|| {
+/// A seed's manifest and two files, the graph and its table of nodes, for each scalar kind.
+struct GraphSeed {
+    manifest: VectorManifest,
+    graph: Vec<u8>,
+    table: Vec<u8>,
+}
+
+fn graph_seed_files() -> &'static [GraphSeed; 2] {
+    static FILES: OnceLock<[GraphSeed; 2]> = OnceLock::new();
+    FILES.get_or_init(|| {
         let manifest = Manifest::from_bytes(Path::new(MANIFEST_FILE), &example_file(MANIFEST_FILE)).unwrap();
-        VectorManifest { vector_count: u64::from(GRAPH_VECTORS), ..manifest.vector.unwrap() }
+        let manifest = VectorManifest { vector_count: u64::from(GRAPH_VECTORS), ..manifest.vector.unwrap() };
+        [Scalar::F16, Scalar::I8 { step: 0.004 }]
+            .map(|scalar| GraphSeed::new(VectorManifest { scalar, ..manifest.clone() }))
     })
 }
 
-/// The seed's two files: the graph and its table of nodes.
-fn graph_files() -> &'static [Vec<u8>; 2] {
-    static FILES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    FILES.get_or_init(|| {
+impl GraphSeed {
+    fn new(manifest: VectorManifest) -> GraphSeed {
         let folder = tempfile::tempdir().unwrap();
-        let writer = GraphWriter::create(folder.path(), graph_manifest(), GRAPH_VECTORS as usize).unwrap();
-        let dimension = graph_manifest().dimension;
+        let writer = GraphWriter::create(folder.path(), &manifest, GRAPH_VECTORS as usize).unwrap();
+        let dimension = manifest.dimension;
         let value = |row: u32, place: usize| f16::from_f32(((row as usize * 7 + place * 13) % 17) as f32 / 17.0 - 0.5);
         let vector = |row| (row, (0..dimension).map(|place| value(row, place)).collect());
         let vectors: Vec<(Row, Vec<f16>)> = (0..GRAPH_VECTORS).map(vector).collect();
         writer.add(&vectors).unwrap();
         writer.finish().unwrap();
-        [GRAPH_FILE, NODE_TABLE_FILE].map(|name| fs_err::read(folder.path().join(name)).unwrap())
-    })
+        let [graph, table] = [GRAPH_FILE, NODE_TABLE_FILE].map(|name| fs_err::read(folder.path().join(name)).unwrap());
+        GraphSeed { manifest, graph, table }
+    }
 }
 
 /// Opens, checks and walks: no more rows than asked for, each once, all of the snapshot.
-fn walk(graph: &[u8], table: Option<&[u8]>) {
+fn walk(manifest: &VectorManifest, graph: &[u8], table: Option<&[u8]>) {
     let map = |name: &str, bytes: &[u8]| MappedFile::from_bytes(Path::new(name), bytes.to_vec());
     let (file, table) = (map(GRAPH_FILE, graph), table.map(|table| map(NODE_TABLE_FILE, table)));
-    let Ok(graph) = Graph::from_maps(file, table, graph_manifest(), u64::from(GRAPH_VECTORS)) else { return };
+    let Ok(graph) = Graph::from_maps(file, table, manifest, u64::from(GRAPH_VECTORS)) else { return };
     let is_whole = graph.check().is_ok();
-    let query: Vec<f32> = (0..graph_manifest().dimension).map(|place| place as f32 - 1.5).collect();
+    let query: Vec<f32> = (0..manifest.dimension).map(|place| place as f32 - 1.5).collect();
     for depth in [1, 10, 1000] {
         match graph.nearest(&query, None, depth) {
             Ok(found) => assert!(found.len() <= depth && found.iter().all(|(row, _)| *row < GRAPH_VECTORS)),
@@ -122,18 +130,22 @@ fn walk(graph: &[u8], table: Option<&[u8]>) {
 }
 
 pub(crate) fn graph(data: &[u8]) {
-    walk(data, None);
-    walk(data, Some(&graph_files()[1]));
+    for seed in graph_seed_files() {
+        walk(&seed.manifest, data, None);
+        walk(&seed.manifest, data, Some(&seed.table));
+    }
 }
 
 pub(crate) fn graph_seeds() -> Vec<Vec<u8>> {
-    vec![graph_files()[0].clone()]
+    graph_seed_files().iter().map(|seed| seed.graph.clone()).collect()
 }
 
 pub(crate) fn node_table(data: &[u8]) {
-    walk(&graph_files()[0], Some(data));
+    for seed in graph_seed_files() {
+        walk(&seed.manifest, &seed.graph, Some(data));
+    }
 }
 
 pub(crate) fn node_table_seeds() -> Vec<Vec<u8>> {
-    vec![graph_files()[1].clone()]
+    graph_seed_files().iter().map(|seed| seed.table.clone()).collect()
 }

@@ -27,6 +27,8 @@ use crate::progress::{Progress, StopSignal};
 use crate::report::RunCounts;
 use crate::spool::SpoolRow;
 
+mod scalar;
+
 /// Rows that are handed to the writers at once, at most.
 const BUILD_BATCH_ROWS: usize = 4096;
 /// Bytes of texts after which they are handed over, however few rows they are.
@@ -74,7 +76,7 @@ pub fn build(
     context: &BuildContext<'_>,
 ) -> Result<StagedSnapshot, IndexError> {
     context.progress.begin("build", Some(encoded.items));
-    let mut writers = Writers::create(context, encoded.items, counts)?;
+    let mut writers = Writers::create(context, encoded, counts)?;
     for partition in 0..encoded.spool.partitions() {
         let parts = encoded.parts.get(partition as usize).map(Vec::as_slice).unwrap_or_default();
         let mut embeddings = PartRows::new(parts);
@@ -142,14 +144,14 @@ struct VectorWriters {
 }
 
 impl Writers {
-    fn create(context: &BuildContext<'_>, items: u64, counts: &RunCounts) -> Result<Writers, IndexError> {
+    fn create(context: &BuildContext<'_>, encoded: &EncodedCatalog, counts: &RunCounts) -> Result<Writers, IndexError> {
         let folder = context.folder;
         fs_err::create_dir_all(folder).map_err(IndexError::io(folder))?;
         let fields: Vec<FieldSpec> = context.config.catalog.fields.iter().map(|field| field.spec.clone()).collect();
         Ok(Writers {
             items: ItemsWriter::create(&folder.join(ITEMS_FILE), &fields)?,
             keyword: KeywordWriter::create(&folder.join(KEYWORD_FOLDER), &context.config.keyword, &fields)?,
-            vector: VectorWriters::create(context, items, counts)?,
+            vector: VectorWriters::create(context, encoded, counts)?,
             fields,
             next_row: 0,
         })
@@ -229,7 +231,11 @@ pub(crate) fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<(), I
 }
 
 impl VectorWriters {
-    fn create(context: &BuildContext<'_>, items: u64, counts: &RunCounts) -> Result<Option<VectorWriters>, IndexError> {
+    fn create(
+        context: &BuildContext<'_>,
+        encoded: &EncodedCatalog,
+        counts: &RunCounts,
+    ) -> Result<Option<VectorWriters>, IndexError> {
         if context.encoders.modalities().is_empty() {
             return Ok(None);
         }
@@ -241,7 +247,7 @@ impl VectorWriters {
                 modality: one.modality,
                 encoder: one.spec.clone(),
                 weight: one.weight,
-                present: items - counts.modalities.get(&one.modality).map_or(0, |counts| counts.absent),
+                present: encoded.items - counts.modalities.get(&one.modality).map_or(0, |counts| counts.absent),
             })
             .collect();
         let kind = context.config.embedding_fusion;
@@ -254,6 +260,7 @@ impl VectorWriters {
         let manifest = VectorManifest {
             embedding_fusion: kind,
             dimension: fusion.dimension(),
+            scalar: scalar::choose(context, encoded, &fusion)?,
             connectivity: graph.connectivity,
             expansion_add: graph.expansion_add,
             expansion_search: graph.expansion_search,
@@ -275,7 +282,7 @@ impl VectorWriters {
             }
             None => None,
         };
-        let capacity = usize::try_from(items).unwrap_or(usize::MAX);
+        let capacity = usize::try_from(encoded.items).unwrap_or(usize::MAX);
         Ok(Some(VectorWriters {
             exact: ModalitiesWriter::create(&exact_path, &columns)?,
             item_weights,

@@ -19,9 +19,11 @@ mod file;
 mod gates;
 mod languages;
 mod relevance;
+mod vector;
 
 pub use gates::*;
 pub use relevance::{DEFAULT_MAX_RELEVANCE_DROP, DEFAULT_RELEVANCE_METRIC, RelevanceGate};
+pub use vector::*;
 
 /// Partitions of the embeddings: the unit of reuse, of memory and of sharing out work.
 pub const DEFAULT_PARTITIONS: u32 = 8;
@@ -29,12 +31,6 @@ pub const DEFAULT_PARTITIONS: u32 = 8;
 pub const DEFAULT_PART_ROWS: usize = 8_192;
 /// Pictures in one encoder batch.
 pub const DEFAULT_IMAGE_BATCH: usize = 32;
-/// Neighbours per node of the graph (HNSW's M).
-pub const DEFAULT_CONNECTIVITY: usize = 16;
-/// Beam width when building the graph (HNSW's efConstruction).
-pub const DEFAULT_EXPANSION_ADD: usize = 128;
-/// Least beam width when searching the graph (HNSW's ef).
-pub const DEFAULT_EXPANSION_SEARCH: usize = 64;
 /// Separator of list values in one CSV cell.
 pub const DEFAULT_LIST_SEPARATOR: char = '|';
 /// Revision of a hub model.
@@ -93,17 +89,6 @@ pub struct EncodeConfig {
     pub image_batch: usize,
     /// Limits for pictures.
     pub image_limits: ImageLimits,
-}
-
-/// Shape of the graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GraphConfig {
-    /// Default: [`DEFAULT_CONNECTIVITY`].
-    pub connectivity: usize,
-    /// Default: [`DEFAULT_EXPANSION_ADD`].
-    pub expansion_add: usize,
-    /// Default: [`DEFAULT_EXPANSION_SEARCH`].
-    pub expansion_search: usize,
 }
 
 /// Flags of the command line that take the place of keys.

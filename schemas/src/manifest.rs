@@ -20,9 +20,11 @@ use crate::snapshot_id::SnapshotId;
 
 mod analysis;
 mod gates;
+mod scalar;
 
 pub use analysis::{AnalysisVersion, AnalyzerKind, KeywordLanguages};
 pub use gates::{GateResult, Overruled};
+pub use scalar::{Scalar, ScalarKind};
 
 /// Version of the snapshot format that this code writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -123,6 +125,9 @@ pub struct VectorManifest {
     pub embedding_fusion: EmbeddingFusionKind,
     /// Length of an item vector.
     pub dimension: usize,
+    /// How the graph keeps the values of item vectors; snapshots of earlier versions: as halves.
+    #[serde(default)]
+    pub scalar: Scalar,
     /// Neighbours per node (HNSW's M).
     pub connectivity: usize,
     /// Width of the beam when building (HNSW's efConstruction).
@@ -255,6 +260,9 @@ impl Manifest {
         if !manifest.numbers().all(f32::is_finite) {
             return Err(SchemaError::invalid(path, "one of its numbers is not finite"));
         }
+        if manifest.quantisation_step().is_some_and(|step| step <= 0.0) {
+            return Err(SchemaError::invalid(path, "the quantisation step of item vectors is not above 0"));
+        }
         match manifest.files.keys().find(|name| !stays_inside(name)) {
             Some(name) => Err(SchemaError::invalid(path, format!("the file name `{name}` leaves the snapshot"))),
             None => Ok(manifest),
@@ -271,7 +279,15 @@ impl Manifest {
             self.rank_fusion.alpha,
             self.rank_fusion.reciprocal_rank_constant,
         ];
-        weights.chain(fields).chain(others).chain(self.rank_fusion.query_alpha.numbers())
+        let of_the_query = self.rank_fusion.query_alpha.numbers();
+        weights.chain(fields).chain(others).chain(of_the_query).chain(self.quantisation_step())
+    }
+
+    fn quantisation_step(&self) -> Option<f32> {
+        match self.vector.as_ref()?.scalar {
+            Scalar::F16 => None,
+            Scalar::I8 { step } => Some(step),
+        }
     }
 
     /// Writes the manifest of the snapshot in `folder`, durably. It is written last: with it the folder is a snapshot.

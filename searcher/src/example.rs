@@ -9,7 +9,7 @@ use schemas::durable::checksum_file;
 use schemas::items::{ITEMS_FILE, ItemsWriter, StoredItem};
 use schemas::manifest::{
     AnalysisVersion, AnalyzerKind, EmbeddingFusionKind, FORMAT_VERSION, KeywordFieldManifest, KeywordManifest,
-    MANIFEST_FILE, Manifest, ModalityManifest, RankFusionManifest, VectorManifest,
+    MANIFEST_FILE, Manifest, ModalityManifest, RankFusionManifest, Scalar, ScalarKind, VectorManifest,
 };
 use schemas::modalities::{MODALITIES_FILE, ModalitiesWriter, ModalityColumn};
 use schemas::{
@@ -24,7 +24,9 @@ use crate::keyword::{
     KEYWORD_FOLDER, KeywordWriter,
 };
 use crate::rank_fusion::{DEFAULT_ALPHA, DEFAULT_KEYWORD_FIRST, DEFAULT_RECIPROCAL_RANK_CONSTANT};
-use crate::vector::{DEFAULT_CONNECTIVITY, DEFAULT_EXPANSION_ADD, DEFAULT_EXPANSION_SEARCH, GRAPH_FILE, GraphWriter};
+use crate::vector::{
+    DEFAULT_CONNECTIVITY, DEFAULT_EXPANSION_ADD, DEFAULT_EXPANSION_SEARCH, GRAPH_FILE, GraphWriter, Magnitudes,
+};
 
 /// Length of the made-up embeddings.
 pub const DIMENSION: usize = 4;
@@ -158,11 +160,19 @@ pub fn add_snapshot(store: &Store, time: &str, items: &[ExampleItem]) -> Result<
     Ok(snapshot)
 }
 
-/// Writes a snapshot of `items`.
+/// Writes a snapshot of `items`, with the scalar kind that new snapshots have.
 ///
 /// # Errors
 /// When writing fails.
 pub fn write_snapshot(folder: &Path, items: &[ExampleItem]) -> Result<(), SearchError> {
+    write_snapshot_of_kind(folder, items, ScalarKind::default())
+}
+
+/// Writes a snapshot of `items` whose graph has that scalar kind.
+///
+/// # Errors
+/// When writing fails.
+pub fn write_snapshot_of_kind(folder: &Path, items: &[ExampleItem], kind: ScalarKind) -> Result<(), SearchError> {
     let mut manifest = manifest(items);
     for subfolder in [Path::new(KEYWORD_FOLDER), Path::new(GRAPH_FILE).parent().unwrap_or(Path::new(""))] {
         let path = folder.join(subfolder);
@@ -189,6 +199,11 @@ pub fn write_snapshot(folder: &Path, items: &[ExampleItem]) -> Result<(), Search
     stored.finish()?;
     modalities.finish()?;
     if let Some(vector) = &mut manifest.vector {
+        if kind == ScalarKind::I8 {
+            let mut magnitudes = Magnitudes::default();
+            vectors.iter().for_each(|(_, vector)| magnitudes.count(vector));
+            vector.scalar = Scalar::I8 { step: magnitudes.step() };
+        }
         let graph = GraphWriter::create(folder, vector, vectors.len())?;
         graph.add(&vectors)?;
         vector.vector_count = graph.finish()?;
@@ -233,6 +248,7 @@ fn manifest(items: &[ExampleItem]) -> Manifest {
         vector: Some(VectorManifest {
             embedding_fusion: EmbeddingFusionKind::default(),
             dimension: DIMENSION * MODALITIES.len(),
+            scalar: Scalar::F16,
             connectivity: DEFAULT_CONNECTIVITY,
             expansion_add: DEFAULT_EXPANSION_ADD,
             expansion_search: DEFAULT_EXPANSION_SEARCH,

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use indexer::error::chain;
 use schemas::items::StoredItem;
+use schemas::manifest::ScalarKind;
 use schemas::{FieldValue, Manifest, SnapshotId, Store};
 use searcher::example::{self, DIMENSION, ExampleItem};
 use searcher::vector::{GRAPH_FILE, NODE_TABLE_FILE};
@@ -80,9 +81,9 @@ fn unit(random: &mut Random) -> [f32; DIMENSION] {
 
 /// A snapshot, named as a published one, whose manifest has no file ends, as if the damage were in the middle of large
 /// files: what is tried is the readers of the files, not the comparison of their ends.
-fn snapshot_without_ends(folder: &Folder) -> PathBuf {
+fn snapshot_without_ends(folder: &Folder, kind: ScalarKind) -> PathBuf {
     let staged = folder.path("whole/snapshots/staged");
-    example::write_snapshot(&staged, &items(1)).unwrap();
+    example::write_snapshot_of_kind(&staged, &items(1), kind).unwrap();
     let mut manifest = Manifest::read(&staged).unwrap();
     manifest.files.values_mut().for_each(|entry| entry.tail = None);
     let path = staged.join("manifest.json");
@@ -111,7 +112,7 @@ struct Batch {
 #[test]
 fn bit_and_block_changes_truncation_and_emptying_give_errors_that_name_the_file_or_answers() {
     let folder = Folder::new();
-    let snapshot = snapshot_without_ends(&folder);
+    let snapshot = snapshot_without_ends(&folder, ScalarKind::default());
     let mut batches = Vec::new();
     for file in schemas::durable::list_files(&snapshot).unwrap() {
         for kind in Kind::ALL {
@@ -122,12 +123,25 @@ fn bit_and_block_changes_truncation_and_emptying_give_errors_that_name_the_file_
 }
 
 #[test]
-fn walks_over_a_changed_graph_give_errors_that_name_the_file_or_answers() {
+fn walks_over_a_changed_graph_of_halves_give_errors_that_name_the_file_or_answers() {
+    // The way through the file is the other kind's; a part of the trials will do.
+    walks_over_a_changed_graph(ScalarKind::F16, 4);
+}
+
+#[test]
+fn walks_over_a_changed_graph_of_codes_give_errors_that_name_the_file_or_answers() {
+    walks_over_a_changed_graph(ScalarKind::I8, 1);
+}
+
+/// Makes one of so many trials of each kind of damage.
+fn walks_over_a_changed_graph(kind: ScalarKind, one_of: u32) {
     let folder = Folder::new();
-    let snapshot = snapshot_without_ends(&folder);
+    let snapshot = snapshot_without_ends(&folder, kind);
     let batches: Vec<Batch> = [GRAPH_FILE, NODE_TABLE_FILE]
         .into_iter()
-        .flat_map(|file| Kind::ALL.map(|kind| Batch { file: file.to_owned(), kind, trials: 0..kind.trials() }))
+        .flat_map(|file| {
+            Kind::ALL.map(|kind| Batch { file: file.to_owned(), kind, trials: 0..kind.trials().div_ceil(one_of) })
+        })
         .collect();
     run_batches(&folder, &snapshot, &batches, Asked::Graph);
 }

@@ -1,6 +1,7 @@
 //! The keys as they are written in TOML, and the step from them to [`IndexConfig`]. Owns spelling and optionality;
 //! the meaning is in `config.rs`. Invariant: an unknown key is an error.
 
+use super::vector::VectorSection;
 use super::*;
 use rank_fusion::RankFusionSection;
 
@@ -137,14 +138,6 @@ struct KeywordTextSection {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VectorSection {
-    connectivity: Option<usize>,
-    expansion_add: Option<usize>,
-    expansion_search: Option<usize>,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 struct MetricsSection {
     path: Option<PathBuf>,
 }
@@ -187,7 +180,7 @@ impl ConfigFile {
             encode: encode(&self.encode)?,
             embedding_fusion: self.embedding_fusion.kind,
             embedding_fusion_model: self.embedding_fusion.model(folder)?,
-            graph: graph(&self.vector)?,
+            graph: self.vector.resolve()?,
             rank_fusion: self.rank_fusion.resolve()?,
             gates: self.gates.resolve(folder)?,
             metrics: overrides.metrics.clone().or_else(|| self.metrics.path.map(|path| folder.join(path))),
@@ -353,19 +346,11 @@ fn encode(section: &EncodeSection) -> Result<EncodeConfig, IndexError> {
     })
 }
 
-fn graph(section: &VectorSection) -> Result<GraphConfig, IndexError> {
-    Ok(GraphConfig {
-        connectivity: at_least("vector.connectivity", section.connectivity.unwrap_or(DEFAULT_CONNECTIVITY), 2)?,
-        expansion_add: at_least("vector.expansion_add", section.expansion_add.unwrap_or(DEFAULT_EXPANSION_ADD), 1)?,
-        expansion_search: at_least(
-            "vector.expansion_search",
-            section.expansion_search.unwrap_or(DEFAULT_EXPANSION_SEARCH),
-            1,
-        )?,
-    })
-}
-
-fn at_least<N: PartialOrd + std::fmt::Display + Copy>(key: &str, number: N, least: N) -> Result<N, IndexError> {
+pub(super) fn at_least<N: PartialOrd + std::fmt::Display + Copy>(
+    key: &str,
+    number: N,
+    least: N,
+) -> Result<N, IndexError> {
     if number >= least { Ok(number) } else { Err(value(key, &format!("must be at least {least}"))) }
 }
 

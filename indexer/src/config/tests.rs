@@ -32,6 +32,7 @@ fn the_smallest_file_takes_every_default() -> Result<(), String> {
     assert_eq!(config.gates.min_ann_recall, DEFAULT_MIN_ANN_RECALL);
     assert_eq!(config.gates.max_item_drop, DEFAULT_MAX_ITEM_DROP);
     assert_eq!(config.metrics, None);
+    assert_eq!(config.graph.scalar, DEFAULT_SCALAR_KIND);
     assert_eq!(config.keyword.fields.len(), 2);
     Ok(())
 }
@@ -94,6 +95,8 @@ fn what_does_not_fit_is_named() {
         ("[encoders.title]\nmodel = 'm'\nweight = 0\n", "encoders.title.weight"),
         ("[encode]\npartitions = 0\n", "encode.partitions"),
         ("[encode]\ndevice = 'abacus'\n", "encode.device"),
+        ("[vector]\nscalar = 'i4'\n", "unknown variant `i4`, expected `f16` or `i8`"),
+        ("[vector]\nconnectivity = 1\n", "vector.connectivity"),
         ("[rank_fusion]\nalpha = 2.0\n", "rank_fusion.alpha"),
         ("[rank_fusion]\nmethod = 'magic'\n", "magic"),
         ("[catalog.fields.price]\ntype = 'float'\nsearched = true\n", "catalog.fields.price"),

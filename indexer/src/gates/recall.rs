@@ -24,8 +24,9 @@ const TIE_TOLERANCE: f32 = 1e-3;
 const RECALL_SEED: u64 = 0x5eed_ca7a;
 
 /// Recall@10 of the graph against an exact scan of the item vectors, on a seeded sample of items as queries, each
-/// item itself left out. A found vector counts when its inner product reaches the exact tenth's: among duplicates
-/// it does not matter which are found.
+/// item itself left out. All that the graph's narrowest beam holds is compared by exact inner products, as the searcher does
+/// with its wider ones. A found vector counts when its inner product reaches the exact tenth's: among duplicates it does not
+/// matter which are found.
 pub(super) fn ann_recall(
     folder: &Path,
     manifest: &Manifest,
@@ -58,9 +59,12 @@ pub(super) fn ann_recall(
     let (mut found, mut wanted) = (0_usize, 0_usize);
     for ((row, query), exact) in sample.iter().zip(&exact) {
         let Some(bound) = exact.last() else { continue };
-        let nearest = graph.nearest(query, None, RECALL_DEPTH + 1)?;
-        let good = nearest.iter().filter(|(other, product)| other != row && *product >= bound - TIE_TOLERANCE);
-        found += good.take(exact.len()).count();
+        let mut good = 0;
+        for (other, _) in graph.nearest(query, None, vector.expansion_search.max(RECALL_DEPTH + 1))? {
+            let Some(vector) = item_vector(other)?.filter(|_| other != *row) else { continue };
+            good += usize::from(inner_product(query, &vector) >= bound - TIE_TOLERANCE);
+        }
+        found += good.min(exact.len());
         wanted += exact.len();
     }
     let value = if wanted == 0 { 1.0 } else { found as f64 / wanted as f64 };
@@ -97,14 +101,17 @@ fn exact_neighbours(
                 let Some(vector) = item_vector(row)? else { continue };
                 for ((own, query), best) in sample.iter().zip(&mut best) {
                     if *own != row {
-                        let product: f32 = query.iter().zip(&vector).map(|(query, value)| query * value).sum();
-                        best.push(product);
+                        best.push(inner_product(query, &vector));
                     }
                 }
             }
             Ok(merge(vec![Vec::new(); sample.len()], best))
         })
         .try_reduce(|| vec![Vec::new(); sample.len()], |left, right| Ok(merge(left, right)))
+}
+
+fn inner_product(one: &[f32], other: &[f32]) -> f32 {
+    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 /// Up to `count` different rows, the same for the same arguments.

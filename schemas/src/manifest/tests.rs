@@ -41,6 +41,7 @@ fn manifest() -> Manifest {
         vector: Some(VectorManifest {
             embedding_fusion: EmbeddingFusionKind::WeightedBlocks,
             dimension: 384,
+            scalar: Scalar::I8 { step: 0.0017 },
             connectivity: 16,
             expansion_add: 128,
             expansion_search: 64,
@@ -96,8 +97,30 @@ fn names_in_the_file_are_those_of_the_format_book() -> Outcome {
     assert_eq!(value["fields"][0]["type"], "string");
     assert_eq!(value["keyword"]["fields"][0]["analyzer"], "english");
     assert_eq!(value["vector"]["embedding_fusion"], "weighted_blocks");
+    assert_eq!(value["vector"]["scalar"]["kind"], "i8");
     assert_eq!(value["rank_fusion"]["method"], "convex");
     Ok(())
+}
+
+#[test]
+fn snapshots_that_name_no_scalar_kind_have_halves() -> Outcome {
+    let mut value = serde_json::to_value(manifest())?;
+    let vector = value.pointer_mut("/vector").and_then(serde_json::Value::as_object_mut).ok_or("no vector")?;
+    vector.remove("scalar");
+    let older = Manifest::from_bytes(Path::new(MANIFEST_FILE), value.to_string().as_bytes())?;
+    assert_eq!(older.vector.map(|vector| vector.scalar), Some(Scalar::F16));
+    Ok(())
+}
+
+#[test]
+fn a_quantisation_step_is_a_finite_number_above_zero() {
+    let step = |step: serde_json::Value| with("/vector/scalar/step", step);
+    assert!(step(0.5.into()).is_ok());
+    for wrong in [0.0, -0.5, 1e300] {
+        assert!(matches!(step(wrong.into()), Err(SchemaError::Invalid { .. })), "{wrong}");
+    }
+    assert!(matches!(step(serde_json::Value::Null), Err(SchemaError::Json { .. })));
+    assert!(matches!(with("/vector/scalar/kind", "i4".into()), Err(SchemaError::Json { .. })));
 }
 
 #[test]

@@ -67,7 +67,8 @@ impl Graph {
         u64::from(self.file.nodes())
     }
 
-    /// The rows that the walk finds nearest to `query`, nearest first, with the inner product; only `rows` where given.
+    /// The rows that the walk finds nearest to `query`, nearest first, with the inner product (about that, where item vectors
+    /// are codes of 8 bits); only `rows` where given.
     /// The beam is as wide as the manifest's `expansion_search` or `depth`, whichever is greater. With `rows` it may find
     /// fewer than there are: the walk keeps to them, and few lie far apart.
     ///

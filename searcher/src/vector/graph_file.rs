@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 0        u32 nodes, u32 bytes of a vector
-//! 8        nodes × vector: f16 × dimension
+//! 8        nodes × vector: f16 or i8 × dimension
 //! …        head, 64 bytes: "usearch", u16 version × 3, u8 metric, u8 scalar kind, u8 kind of keys, u8 kind of slots,
 //!          u64 present, u64 deleted, u64 dimension, u8 multi, zeros
 //! …        u64 nodes, u64 connectivity, u64 connectivity of the base level, u64 highest level, u64 entry slot
@@ -19,12 +19,11 @@
 
 use std::path::{Path, PathBuf};
 
-use arrow::buffer::{Buffer, ScalarBuffer};
-use half::f16;
 use schemas::MappedFile;
-use schemas::manifest::VectorManifest;
+use schemas::manifest::{ScalarKind, VectorManifest};
 
 use super::NODE_TABLE_FILE;
+use super::item_vectors::{InnerProducts, ItemVectors};
 use crate::error::SearchError;
 
 /// Bytes before the vectors.
@@ -45,6 +44,7 @@ const VERSION_MAJOR: u16 = 2;
 const METRIC_INNER_PRODUCT: u8 = b'i';
 /// usearch's codes of scalar kinds: of vectors, keys and slots.
 const SCALAR_F16: u8 = 12;
+const SCALAR_I8: u8 = 23;
 const SCALAR_U64: u8 = 14;
 const SCALAR_U32: u8 = 15;
 
@@ -52,8 +52,7 @@ const SCALAR_U32: u8 = 15;
 #[derive(Debug)]
 pub(super) struct GraphFile {
     file: MappedFile,
-    vectors: ScalarBuffer<f16>,
-    dimension: usize,
+    vectors: ItemVectors,
     nodes: u32,
     entry_slot: u32,
     highest_level: u16,
@@ -86,7 +85,8 @@ impl GraphFile {
         let nodes = u32::from_le_bytes(array(&bytes, 0).ok_or_else(cut)?);
         let vector_bytes = u32::from_le_bytes(array(&bytes, 4).ok_or_else(cut)?);
         expect(&path, "vectors", manifest.vector_count, u64::from(nodes))?;
-        expect(&path, "bytes of a vector", 2 * manifest.dimension as u64, u64::from(vector_bytes))?;
+        let expected_bytes = manifest.scalar.bytes() as u64 * manifest.dimension as u64;
+        expect(&path, "bytes of a vector", expected_bytes, u64::from(vector_bytes))?;
         let vectors_bytes = (nodes as usize).checked_mul(vector_bytes as usize).ok_or_else(cut)?;
         let head = vectors_bytes.checked_add(SHAPE_BYTES).ok_or_else(cut)?;
         let head_bytes = bytes.get(head..).and_then(|rest| rest.get(..HEAD_BYTES)).ok_or_else(cut)?;
@@ -111,12 +111,8 @@ impl GraphFile {
             }
         }
         let vectors = bytes.slice(SHAPE_BYTES..SHAPE_BYTES + vectors_bytes);
-        // A map starts at a page; only bytes from elsewhere can lie crooked, and are copied.
-        let crooked = vectors.as_ptr().align_offset(align_of::<f16>()) != 0;
-        let vectors = if crooked { Buffer::from(vectors.as_ref()) } else { Buffer::from(vectors) };
         Ok(GraphFile {
-            vectors: ScalarBuffer::new(vectors, 0, vectors_bytes / 2),
-            dimension: manifest.dimension,
+            vectors: ItemVectors::new(vectors.into(), manifest.scalar),
             nodes,
             // In bounds as compared above, or never used where there are no nodes.
             entry_slot: entry_slot as u32,
@@ -152,13 +148,9 @@ impl GraphFile {
         self.connectivity
     }
 
-    /// The item vector of a node.
-    ///
-    /// # Errors
-    /// When there is no such node.
-    pub(super) fn vector(&self, slot: u32) -> Result<&[f16], SearchError> {
-        let start = slot as usize * self.dimension;
-        self.vectors.get(start..start + self.dimension).ok_or_else(|| self.no_node(slot))
+    /// The item vectors' inner products with a query, which must have their length.
+    pub(super) fn inner_products<'a>(&'a self, query: &'a [f32]) -> InnerProducts<'a> {
+        self.vectors.with_query(query)
     }
 
     /// The levels above the base of `slots` nodes from `first` on.
@@ -246,7 +238,7 @@ impl GraphFile {
         damaged(self.path(), format!("{reason}, here or in `{NODE_TABLE_FILE}`"))
     }
 
-    fn no_node(&self, slot: u32) -> SearchError {
+    pub(super) fn no_node(&self, slot: u32) -> SearchError {
         self.damaged(format!("it has no slot {slot}"))
     }
 }
@@ -260,7 +252,11 @@ fn check_head(path: &Path, head: &[u8], manifest: &VectorManifest) -> Result<(),
     let version = array(head, 7).map(u16::from_le_bytes).unwrap_or_default();
     expect(path, "major version", u64::from(VERSION_MAJOR), u64::from(version))?;
     expect(path, "metric", u64::from(METRIC_INNER_PRODUCT), u64::from(head[13]))?;
-    expect(path, "scalar kind", u64::from(SCALAR_F16), u64::from(head[14]))?;
+    let scalar = match manifest.scalar.kind() {
+        ScalarKind::F16 => SCALAR_F16,
+        ScalarKind::I8 => SCALAR_I8,
+    };
+    expect(path, "scalar kind", u64::from(scalar), u64::from(head[14]))?;
     expect(path, "kind of keys", u64::from(SCALAR_U64), u64::from(head[15]))?;
     expect(path, "kind of slots", u64::from(SCALAR_U32), u64::from(head[16]))?;
     expect(path, "vectors", manifest.vector_count, number(17))?;

@@ -3,9 +3,10 @@
 
 use half::f16;
 use schemas::MappedFile;
-use schemas::manifest::VectorManifest;
+use schemas::manifest::{Scalar, ScalarKind as Kind, VectorManifest};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+use super::quantisation::quantise;
 use super::tests::{Fixture, Seeded};
 use super::*;
 use crate::error::SearchError;
@@ -17,7 +18,10 @@ fn usearch_of(fixture: &Fixture) -> Index {
     let options = IndexOptions {
         dimensions: dimension,
         metric: MetricKind::IP,
-        quantization: ScalarKind::F16,
+        quantization: match fixture.manifest.scalar {
+            Scalar::F16 => ScalarKind::F16,
+            Scalar::I8 { .. } => ScalarKind::I8,
+        },
         connectivity,
         expansion_add,
         expansion_search,
@@ -56,8 +60,36 @@ fn finds_what_usearch_finds() {
 }
 
 #[test]
+fn finds_in_codes_what_usearch_finds() {
+    let fixture = Fixture::of_kind(6_000, Kind::I8);
+    let (graph, peer) = (fixture.graph(), usearch_of(&fixture));
+    let Scalar::I8 { step } = fixture.manifest.scalar else { panic!("{:?}", fixture.manifest) };
+    for number in 0..fixture.queries.len() {
+        // A query of codes, so that usearch, which multiplies codes, searches for the same.
+        let halves: Vec<f16> = query(&fixture, number).into_iter().map(f16::from_f32).collect();
+        let codes = quantise(&halves, step);
+        let vector: Vec<f32> = codes.iter().map(|code| f32::from(*code) * step).collect();
+        for depth in [1, 10, 200] {
+            let found = graph.nearest(&vector, None, depth).unwrap();
+            let matches = peer.search(&codes, depth).unwrap();
+            assert_eq!(found.len(), matches.keys.len());
+            for ((row, product), (key, distance)) in found.iter().zip(matches.keys.iter().zip(&matches.distances)) {
+                let peers = (1.0 - distance) * step * step;
+                assert!((product - peers).abs() < 2e-5, "{number}: {row} {product}, {key} {peers}");
+            }
+            let same = found.iter().filter(|(row, _)| matches.keys.contains(&u64::from(*row))).count();
+            assert!(same + 1 >= found.len(), "query {number}, depth {depth}: {same} of {}", found.len());
+        }
+    }
+}
+
+#[test]
 fn a_filter_steers_the_walk() {
-    let fixture = Fixture::new(6_000);
+    [Kind::F16, Kind::I8].into_iter().for_each(steered_walks);
+}
+
+fn steered_walks(kind: Kind) {
+    let fixture = Fixture::of_kind(6_000, kind);
     let graph = fixture.graph();
     for every in [2, 5, 10, 20] {
         let mut kept = RowSet::empty(6_000);
@@ -65,7 +97,9 @@ fn a_filter_steers_the_walk() {
         let (mut found, mut wanted) = (0, 0);
         for number in 0..fixture.queries.len() {
             let vector = query(&fixture, number);
-            let nearest = graph.nearest(&vector, Some(&kept), 10).unwrap();
+            // Codes give the order of the nearest only about; the searcher orders them by exact scores.
+            let depth = if kind == Kind::I8 { 20 } else { 10 };
+            let nearest = graph.nearest(&vector, Some(&kept), depth).unwrap();
             assert!(nearest.iter().all(|(row, _)| kept.contains(*row)));
             let exact = fixture.scorer(&fixture.queries[number]).scan(Some(&kept), 10).unwrap();
             found += exact.iter().filter(|best| nearest.iter().any(|(row, _)| *row == best.row)).count();
@@ -101,6 +135,10 @@ fn foreign_graphs_are_errors() {
     refused(&VectorManifest { dimension: 7, ..manifest() }, "bytes of a vector: it has 192, expected was 14");
     refused(&VectorManifest { vector_count: 5, ..manifest() }, "vectors: it has 297, expected was 5");
     refused(&VectorManifest { connectivity: 8, ..manifest() }, "connectivity: it has 16, expected was 8");
+    let codes = Scalar::I8 { step: 0.01 };
+    refused(&VectorManifest { scalar: codes, ..manifest() }, "bytes of a vector: it has 192, expected was 96");
+    let longer = VectorManifest { scalar: codes, dimension: 192, ..manifest() };
+    refused(&longer, "scalar kind: it has 12, expected was 23");
     let open = |name: &str, bytes: Vec<u8>| MappedFile::from_bytes(std::path::Path::new(name), bytes);
     let text = open("text", vec![b'x'; 10_000]);
     assert!(Graph::from_maps(text, None, &fixture.manifest, 300).is_err());
@@ -120,7 +158,11 @@ fn foreign_graphs_are_errors() {
 
 #[test]
 fn damaged_graphs_give_errors_or_neighbours() {
-    let fixture = Fixture::new(300);
+    [Kind::F16, Kind::I8].into_iter().for_each(damaged_graphs);
+}
+
+fn damaged_graphs(kind: Kind) {
+    let fixture = Fixture::of_kind(300, kind);
     let [graph, table] =
         [GRAPH_FILE, NODE_TABLE_FILE].map(|name| fs_err::read(fixture.folder.path().join(name)).unwrap());
     let queries: Vec<Vec<f32>> = (0..5).map(|number| query(&fixture, number)).collect();
@@ -148,7 +190,7 @@ fn damaged_graphs_give_errors_or_neighbours() {
     }
     let mut seeded = Seeded(11);
     // The vectors are most of the file, and no change in them can be told from another vector.
-    let vectors = 8 + 297 * 2 * fixture.manifest.dimension;
+    let vectors = 8 + 297 * fixture.manifest.scalar.bytes() * fixture.manifest.dimension;
     let (mut unnoticed, trials) = (0, 3_000);
     for trial in 0..trials {
         let (mut graph, mut table) = (graph.clone(), table.clone());

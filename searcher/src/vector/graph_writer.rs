@@ -1,18 +1,19 @@
 //! Building the graph. Owns usearch's options for our item vectors and the writing of the graph's two files; not which
-//! vectors go in. Invariant: the file holds every vector added, under its row number, as `f16` with the inner product as
-//! metric, and our own reader has followed every link in it.
+//! vectors go in. Invariant: the file holds every vector added, under its row number, in the manifest's scalar kind with the
+//! inner product as metric, and our own reader has followed every link in it.
 
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use rayon::prelude::*;
-use schemas::manifest::VectorManifest;
+use schemas::manifest::{Scalar, VectorManifest};
 use schemas::{MappedFile, Row};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::graph::Graph;
 use super::graph_file::GraphFile;
 use super::node_table::NodeTable;
+use super::quantisation::quantise;
 use super::{GRAPH_FILE, NODE_TABLE_FILE};
 use crate::error::SearchError;
 
@@ -35,7 +36,10 @@ fn options(manifest: &VectorManifest) -> IndexOptions {
     IndexOptions {
         dimensions: manifest.dimension,
         metric: MetricKind::IP,
-        quantization: ScalarKind::F16,
+        quantization: match manifest.scalar {
+            Scalar::F16 => ScalarKind::F16,
+            Scalar::I8 { .. } => ScalarKind::I8,
+        },
         connectivity: manifest.connectivity,
         expansion_add: manifest.expansion_add,
         expansion_search: manifest.expansion_search,
@@ -45,7 +49,8 @@ fn options(manifest: &VectorManifest) -> IndexOptions {
 
 impl GraphWriter {
     /// Starts the graph of the snapshot in `folder`, for up to `capacity` vectors; its subfolder is created. Memory:
-    /// about `capacity · (2·dimension + 10·connectivity)` bytes until it is written.
+    /// about `capacity · (2·dimension + 10·connectivity)` bytes until it is written, with codes of 8 bits
+    /// `capacity · (dimension + 10·connectivity)`.
     ///
     /// # Errors
     /// When memory cannot be had, or the folder cannot be created.
@@ -82,11 +87,16 @@ impl GraphWriter {
             let (expected, got) = (self.manifest.dimension, vector.len());
             return Err(self.error(format!("row {row} has a vector of {got} values, not {expected}")));
         }
-        // usearch's own f16 wraps the same bits as a signed integer.
-        let bits: Vec<i16> = vector.iter().map(|value| value.to_bits().cast_signed()).collect();
-        self.index
-            .add(u64::from(row), usearch::f16::from_i16s(&bits))
-            .map_err(|error| self.error(format!("cannot add row {row}: {error}")))
+        let added = match self.manifest.scalar {
+            Scalar::F16 => {
+                // usearch's own f16 wraps the same bits as a signed integer.
+                let bits: Vec<i16> = vector.iter().map(|value| value.to_bits().cast_signed()).collect();
+                self.index.add(u64::from(row), usearch::f16::from_i16s(&bits))
+            }
+            // usearch's own rounding to 8 bits gives each vector another scale and loses recall.
+            Scalar::I8 { step } => self.index.add(u64::from(row), &quantise(vector, step)),
+        };
+        added.map_err(|error| self.error(format!("cannot add row {row}: {error}")))
     }
 
     /// Writes the graph and its table of nodes, and follows every link of what was written; does not sync. Returns the

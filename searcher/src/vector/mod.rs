@@ -7,7 +7,10 @@ mod dot;
 mod graph;
 mod graph_file;
 mod graph_writer;
+mod item_vectors;
 mod node_table;
+mod quantisation;
+mod quantised_dot;
 mod retrieve;
 mod scorer;
 mod walk;
@@ -15,6 +18,7 @@ mod walk;
 pub use dot::dot;
 pub use graph::Graph;
 pub use graph_writer::GraphWriter;
+pub use quantisation::Magnitudes;
 pub use retrieve::{EXACT_SCAN_ROWS, EXACT_SCAN_SHARE, GRAPH_OVERSAMPLING, MIN_GRAPH_ROWS, retrieve};
 pub use scorer::{LearnedItems, ModalityExplanation, QueryEmbeddings, VectorScorer};
 

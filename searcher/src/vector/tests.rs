@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use half::f16;
-use schemas::manifest::{EmbeddingFusionKind, ModalityManifest, VectorManifest};
+use schemas::manifest::{EmbeddingFusionKind, ModalityManifest, Scalar, ScalarKind, VectorManifest};
 use schemas::modalities::{ModalitiesReader, ModalitiesWriter, ModalityColumn};
 use schemas::{Architecture, Dtype, EncoderSpec, MappedFile, Modality, Pooling, Row};
 use tempfile::TempDir;
@@ -53,10 +53,14 @@ impl Fixture {
     /// `rows` items around 50 centres; every seventh has no picture, every hundredth nothing at all. Built on one
     /// thread, so that it is the same graph every time.
     pub(super) fn new(rows: u32) -> Fixture {
-        Fixture::with_threads(rows, 1)
+        Fixture::of_kind(rows, ScalarKind::F16)
     }
 
-    fn with_threads(rows: u32, threads: usize) -> Fixture {
+    pub(super) fn of_kind(rows: u32, kind: ScalarKind) -> Fixture {
+        Fixture::with_threads(rows, kind, 1)
+    }
+
+    fn with_threads(rows: u32, kind: ScalarKind, threads: usize) -> Fixture {
         let mut seeded = Seeded(7);
         let zero = vec![0.0; DIMENSION];
         let centres: Vec<Vec<f32>> = (0..50).map(|_| seeded.direction(&zero, 1.0)).collect();
@@ -80,9 +84,16 @@ impl Fixture {
             vectors.extend(fusion.item_vector(&embeddings).map(|vector| (row, vector)));
         }
         assert_eq!(writer.finish().unwrap(), u64::from(rows));
+        let mut magnitudes = Magnitudes::default();
+        vectors.iter().for_each(|(_, vector)| magnitudes.count(vector));
+        let scalar = match kind {
+            ScalarKind::F16 => Scalar::F16,
+            ScalarKind::I8 => Scalar::I8 { step: magnitudes.step() },
+        };
         let manifest = VectorManifest {
             embedding_fusion: EmbeddingFusionKind::WeightedBlocks,
             dimension: fusion.dimension(),
+            scalar,
             connectivity: DEFAULT_CONNECTIVITY,
             expansion_add: DEFAULT_EXPANSION_ADD,
             expansion_search: DEFAULT_EXPANSION_SEARCH,
@@ -144,7 +155,15 @@ fn rows(candidates: &[crate::Candidate]) -> Vec<Row> {
 
 #[test]
 fn the_graph_finds_what_a_scan_finds() {
-    let fixture = Fixture::with_threads(5_000, 4);
+    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::F16, 4), 5e-3);
+}
+
+#[test]
+fn a_graph_of_codes_finds_what_a_scan_finds() {
+    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::I8, 4), 2e-2);
+}
+
+fn finds_what_a_scan_finds(fixture: &Fixture, tolerance: f32) {
     let graph = fixture.graph();
     let mut found = 0;
     for query in &fixture.queries {
@@ -154,8 +173,8 @@ fn the_graph_finds_what_a_scan_finds() {
         for (row, inner_product) in &nearest {
             let exact = fixture.scorer(query).score(*row).unwrap().unwrap();
             assert!(
-                (inner_product - exact).abs() < 5e-3,
-                "item vectors give the exact score: {inner_product}, {exact}"
+                (inner_product - exact).abs() < tolerance,
+                "item vectors give about the exact score: {inner_product}, {exact}"
             );
         }
         let exact = rows(&fixture.scorer(query).scan(None, 10).unwrap());
@@ -185,7 +204,11 @@ fn filters_hold_in_graph_and_scan() {
 
 #[test]
 fn many_rows_are_found_by_the_graph_and_scored_exactly() {
-    let fixture = Fixture::new(EXACT_SCAN_ROWS as u32 + 2_000);
+    [ScalarKind::F16, ScalarKind::I8].into_iter().for_each(graph_and_exact_scores);
+}
+
+fn graph_and_exact_scores(kind: ScalarKind) {
+    let fixture = Fixture::of_kind(EXACT_SCAN_ROWS as u32 + 2_000, kind);
     let graph = fixture.graph();
     let one_sided = |query: &QueryEmbeddings| QueryEmbeddings {
         embeddings: vec![None, query.embeddings[1].clone()],
@@ -241,8 +264,10 @@ fn scans_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn one_thread_writes_the_same_file_again() {
-    let [first, second] = [(); 2].map(|()| fs_err::read(Fixture::new(500).path()).unwrap());
-    assert!(first == second);
+    for kind in [ScalarKind::F16, ScalarKind::I8] {
+        let [first, second] = [(); 2].map(|()| fs_err::read(Fixture::of_kind(500, kind).path()).unwrap());
+        assert!(first == second, "{kind:?}");
+    }
 }
 
 #[test]

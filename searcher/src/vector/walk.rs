@@ -12,8 +12,8 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::dot::dot;
 use super::graph_file::{GraphFile, Node};
+use super::item_vectors::InnerProducts;
 use super::node_table::NodeTable;
 use crate::error::SearchError;
 use crate::row_set::RowSet;
@@ -26,7 +26,7 @@ const STEERED_BELOW: f64 = 1.0 / 3.0;
 pub(super) struct Walk<'a> {
     graph: &'a GraphFile,
     table: &'a NodeTable,
-    query: &'a [f32],
+    products: InnerProducts<'a>,
     rows: Option<&'a RowSet>,
     is_steered: bool,
     seen: HashSet<u32, BuildHasherDefault<SlotHasher>>,
@@ -89,7 +89,8 @@ impl<'a> Walk<'a> {
         let (seen, frontier, nearest) = (HashSet::default(), BinaryHeap::new(), BinaryHeap::new());
         let few = f64::from(graph.nodes()) * STEERED_BELOW;
         let is_steered = rows.is_some_and(|rows| (rows.len() as f64) < few);
-        Walk { graph, table, query, rows, is_steered, seen, frontier, nearest, width }
+        let products = graph.inner_products(query);
+        Walk { graph, table, products, rows, is_steered, seen, frontier, nearest, width }
     }
 
     /// The nearest nodes that the walk finds, nearest first; at most the beam's width.
@@ -208,15 +209,17 @@ impl<'a> Walk<'a> {
     }
 
     fn near(&self, slot: u32) -> Result<Near, SearchError> {
-        let product = dot(self.graph.vector(slot)?, self.query);
-        Ok(Near { product, slot })
+        match self.products.of(slot) {
+            Some(product) => Ok(Near { product, slot }),
+            None => Err(self.graph.no_node(slot)),
+        }
     }
 
     fn is_kept(&self, slot: u32) -> Result<bool, SearchError> {
         let Some(rows) = self.rows else { return Ok(true) };
         match self.table.row(slot, self.graph) {
             Some(row) => Ok(rows.contains(row)),
-            None => Err(self.graph.damaged(format!("it has no slot {slot}"))),
+            None => Err(self.graph.no_node(slot)),
         }
     }
 }
