@@ -118,7 +118,7 @@ fn tuning_keeps_it_where_numbers_are_for_keywords_and_the_rest_for_vectors() {
 }
 
 #[test]
-fn tuning_leaves_it_out_where_one_alpha_is_the_best_for_all() {
+fn tuning_leaves_it_out_where_one_alpha_is_the_best_for_all_and_where_features_say_nothing() {
     let folder = Folder::new();
     let asked = titles(&folder);
     let judged: String = judged_by(&folder, "hybrid", &asked).into_iter().map(|(_, line)| line).collect();
@@ -128,4 +128,16 @@ fn tuning_leaves_it_out_where_one_alpha_is_the_best_for_all() {
     assert_eq!((&found["kept"], &found["constant"]), (&Value::from(false), &Value::from(1.0)), "{found:#}");
     assert!(!fs_err::read_to_string(&output).unwrap().contains("query_alpha"));
     assert_eq!(report["in_sample"], 1.0);
+
+    // Every other query is for keywords, the rest for vectors: some formula fits the queries seen, and fails on the others.
+    let queries = fs_err::read_to_string(&asked.0).unwrap();
+    let place = |id: &str| queries.lines().position(|line| line.split('\t').next() == Some(id)).unwrap();
+    let keyword = judged_by(&folder, "keyword", &asked).into_iter().filter(|(query, _)| place(query) % 2 == 0);
+    let vector = judged_by(&folder, "vector", &asked).into_iter().filter(|(query, _)| place(query) % 2 == 1);
+    let judged: String = keyword.chain(vector).map(|(_, line)| line).collect();
+    let found = &tune(&folder.write("qrels.tsv", judged), &asked.0, &output)["query_alpha"];
+    assert_eq!(found["kept"], false, "{found:#}");
+    let chosen = found["chosen_by_fold"].as_array().unwrap();
+    assert!(chosen.iter().any(|formula| !formula.as_object().unwrap().is_empty()), "{found:#}");
+    assert!(!fs_err::read_to_string(&output).unwrap().contains("query_alpha"));
 }

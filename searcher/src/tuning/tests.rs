@@ -1,3 +1,4 @@
+use schemas::ranking::{FeatureWeight, QueryFeature};
 use schemas::trec::Qrels;
 
 use super::*;
@@ -64,6 +65,18 @@ fn what_gains_nothing_stays_at_its_start() {
     let report = tuned(&config).unwrap();
     assert_eq!((report.untuned, report.gain, report.p_value), (1.0, 0.0, 1.0));
     assert_eq!((report.settings.keyword.k1, report.settings.keyword.fields["title"].weight), (Some(1.2), Some(1.0)));
+}
+
+#[test]
+fn what_moved_alpha_at_the_start_is_turned_off_and_what_was_off_is_not_named() {
+    let words = FeatureWeight { weight: 0.5, middle: 0.5 };
+    let query_alpha = Some(QueryAlpha { features: [(QueryFeature::Words, words)].into() });
+    let mut start = RankingSettings::default();
+    assert_eq!(tuned(&config()).unwrap().settings.rank_fusion.query_alpha, None);
+    start.rank_fusion.query_alpha = query_alpha;
+    let report = tuned(&TuningConfig { start, ..config() }).unwrap();
+    assert_eq!(report.settings.rank_fusion.query_alpha, Some(QueryAlpha::default()));
+    assert_eq!(report.query_alpha, None, "only where both retrievers take part");
 }
 
 #[test]
