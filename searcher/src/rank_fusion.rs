@@ -131,10 +131,10 @@ pub struct RetrieverPart {
 pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredRow]) -> Vec<RankedRow> {
     let mut candidates = candidates.to_vec();
     candidates.sort_unstable_by_key(|candidate| candidate.row);
-    let keyword: Vec<Option<f64>> =
-        candidates.iter().map(|candidate| Some(finite_or(candidate.keyword, 0.0))).collect();
-    let vector: Vec<Option<f64>> =
-        candidates.iter().map(|candidate| candidate.vector.filter(|score| score.is_finite()).map(f64::from)).collect();
+    let keyword =
+        || -> Vec<Option<f64>> { candidates.iter().map(|candidate| Some(finite_or(candidate.keyword, 0.0))).collect() };
+    let finite = |candidate: &ScoredRow| candidate.vector.filter(|score| score.is_finite()).map(f64::from);
+    let vector = || -> Vec<Option<f64>> { candidates.iter().map(finite).collect() };
     let alpha = f64::from(finite_or(settings.alpha, f64::from(DEFAULT_ALPHA)) as f32);
     let (keyword_share, vector_share) = match (retrievers, settings.method) {
         (Retrievers::Keyword | Retrievers::Vector, _) | (Retrievers::Both, RankFusionMethod::ReciprocalRank) => {
@@ -164,11 +164,11 @@ pub fn fuse(settings: &RankFusion, retrievers: Retrievers, candidates: &[ScoredR
         parts.collect::<Vec<RetrieverPart>>()
     };
     let mut keyword_parts = match retrievers {
-        Retrievers::Keyword | Retrievers::Both => Some(side(&keyword, 0.0, &|score| score > 0.0, keyword_share)),
+        Retrievers::Keyword | Retrievers::Both => Some(side(&keyword(), 0.0, &|score| score > 0.0, keyword_share)),
         Retrievers::Vector => None,
     };
     let vector_parts = match retrievers {
-        Retrievers::Vector | Retrievers::Both => Some(side(&vector, COSINE_MINIMUM, &|_| true, vector_share)),
+        Retrievers::Vector | Retrievers::Both => Some(side(&vector(), COSINE_MINIMUM, &|_| true, vector_share)),
         Retrievers::Keyword => None,
     };
     let part = |parts: &Option<Vec<RetrieverPart>>, place: usize| parts.as_ref().map(|parts| parts[place]);

@@ -8,7 +8,8 @@
 //!
 //! One thing is written in many ways: `dv7-1211ea`, `dv7 1211ea`, `dv71211ea`; `15.6"`, `15.6 inch`, `15.6英寸`. Numbers
 //! (`numbers.rs`) and units (`units.rs`) have one spelling here. An item is given the joined spelling of a compound beside
-//! its parts (`item.rs`); a query names for each word the other spellings that an item may have (`query.rs`).
+//! its parts (`item.rs`); a query names for each word the other spellings that an item may have (`query.rs`), and for quoted
+//! words every way in which they stand next to each other (`phrases.rs`).
 //!
 //! A run of Han characters has many readings: an item is given all of them and a query the likeliest.
 //! Invariant: the terms of a query are found in every item whose text contains the query's Han run.
