@@ -16,7 +16,7 @@ use crate::error::IndexError;
 const TASK_ROWS: usize = 512;
 
 /// The configured scalar kind. Codes of 8 bits need their step before the first vector is added, so that all embeddings
-/// are read and fused once more, one batch of a part in memory at a time: a few seconds for a million items.
+/// are read and fused once more, one batch of a part in memory at a time: O(embeddings).
 ///
 /// # Errors
 /// When a part cannot be read, or the run is stopped.

@@ -48,8 +48,9 @@ impl Magnitudes {
     /// The quantisation step that loses least: the one with the least sum of squared errors over all values, those of
     /// rounding and those of cutting off what is beyond the greatest code (as in Banner, Nahshan, Soudry 2019, "Post training
     /// 4-bit quantization", but over the values themselves in place of a distribution fitted to them). A few values far
-    /// beyond the others are cut off; a dimension that is large in every vector is not. Above 0; 1/127 where there are no values
-    /// but zeros. Takes some milliseconds.
+    /// beyond the others are cut off; a dimension that is large in every vector is not. Items with fewer modalities than most
+    /// have larger values, so that more of theirs are cut off and their inner products come out a little low. Above 0; 1/127
+    /// where there are no values but zeros. Cost: 128 sums over the magnitudes that occur, of which there are 31,744.
     #[must_use]
     pub fn step(&self) -> f32 {
         let values: Vec<(f64, f64)> = (0_u16..)

@@ -3,8 +3,6 @@
 
 /// Σ codes · query. The shorter length counts. A sum that leaves 32 bits wraps: the caller keeps Σ |query| below 2²⁴, with
 /// which none does, whatever the codes are.
-///
-/// 768 codes take about 0.02 µs with AVX-512 and 0.03 µs with AVX2: the compiler makes multiplications of pairs of it.
 pub(super) fn integer_dot(codes: &[i8], query: &[i16]) -> i32 {
     pulp::Arch::new().dispatch(IntegerDot { codes, query })
 }

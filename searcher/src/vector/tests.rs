@@ -155,20 +155,22 @@ fn rows(candidates: &[crate::Candidate]) -> Vec<Row> {
 
 #[test]
 fn the_graph_finds_what_a_scan_finds() {
-    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::F16, 4), 5e-3);
+    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::F16, 4), 10, 5e-3);
 }
 
 #[test]
 fn a_graph_of_codes_finds_what_a_scan_finds() {
-    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::I8, 4), 2e-2);
+    // Items with one modality have larger values, of which some are cut off.
+    finds_what_a_scan_finds(&Fixture::with_threads(5_000, ScalarKind::I8, 4), 20, 5e-2);
 }
 
-fn finds_what_a_scan_finds(fixture: &Fixture, tolerance: f32) {
+/// The best ten are among the walk's `depth`, whose inner products are off by less than `tolerance`.
+fn finds_what_a_scan_finds(fixture: &Fixture, depth: usize, tolerance: f32) {
     let graph = fixture.graph();
     let mut found = 0;
     for query in &fixture.queries {
         let vector = fixture.fusion.query_vector(&query.embeddings, &query.weights);
-        let nearest = graph.nearest(&vector, None, 10).unwrap();
+        let nearest = graph.nearest(&vector, None, depth).unwrap();
         assert!(nearest.windows(2).all(|pair| pair[0].1 >= pair[1].1), "nearest first");
         for (row, inner_product) in &nearest {
             let exact = fixture.scorer(query).score(*row).unwrap().unwrap();
