@@ -1,6 +1,6 @@
 //! Inner products of stored `f16` embeddings and a query's `f32` one. Owns that loop; not what it means.
-//! Invariant: the sum has one order on every machine, for every vector width, and whether one embedding is asked for or many, so
-//! scores do not depend on any of them.
+//! Invariants: the sum has one order on every machine, for every vector width, and whether one embedding is asked for or many, so
+//! scores do not depend on any of them; with a finite query it is finite, whatever is stored.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::__m512;
@@ -10,7 +10,8 @@ use half::f16;
 /// Sums kept apart: four registers of eight, or two of sixteen.
 const LANES: usize = 32;
 
-/// Σ stored · query, in `f32`. Finite embeddings only. The shorter length counts.
+/// Σ stored · query, in `f32`. The query must be finite; what is stored and is not counts as some large number. The shorter length
+/// counts.
 #[must_use]
 pub fn dot(stored: &[f16], query: &[f32]) -> f32 {
     let mut product = [0.0];
@@ -60,16 +61,32 @@ impl<Places: IntoIterator<Item = usize>> Dots<'_, Places> {
                 continue;
             };
             let (chunks, rest) = embedding[..length].as_chunks();
-            let mut sums = arithmetic.zero();
-            for (stored, query) in chunks.iter().zip(query) {
-                arithmetic.add(&mut sums, stored, query);
+            let rest = (!rest.is_empty()).then(|| (pad(rest), padded_query));
+            *product = product_of(arithmetic, chunks, query, rest.as_ref());
+            // A damaged file can hold infinities and what is no number. The portable way takes them for large numbers.
+            if !product.is_finite() {
+                *product = product_of(Portable, chunks, query, rest.as_ref());
             }
-            if !rest.is_empty() {
-                arithmetic.add(&mut sums, &pad(rest), &padded_query);
-            }
-            *product = arithmetic.total(sums);
         }
     }
+}
+
+/// The inner product of an embedding and the query, both in chunks; `rest` is the last, padded one of each.
+#[inline(always)]
+fn product_of<Arithmetic: ChunkArithmetic>(
+    arithmetic: Arithmetic,
+    stored: &[[f16; LANES]],
+    query: &[[f32; LANES]],
+    rest: Option<&([f16; LANES], [f32; LANES])>,
+) -> f32 {
+    let mut sums = arithmetic.zero();
+    for (stored, query) in stored.iter().zip(query) {
+        arithmetic.add(&mut sums, stored, query);
+    }
+    if let Some((stored, query)) = rest {
+        arithmetic.add(&mut sums, stored, query);
+    }
+    arithmetic.total(sums)
 }
 
 /// What does not fill a chunk, with zeros behind it, which add nothing.
@@ -225,9 +242,13 @@ mod tests {
         #[test]
         fn many_are_as_each_alone_and_the_same_on_every_machine(
             values in prop::collection::vec(-1.0f32..1.0, 1..600),
+            damaged in prop::collection::vec((any::<prop::sample::Index>(), any::<u16>()), 0..3),
             (dimension, shorter) in (1usize..100, 0usize..3),
         ) {
-            let stored: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+            let mut stored: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+            for (place, bits) in damaged {
+                *place.get_mut(&mut stored) = f16::from_bits(bits);
+            }
             let query: Vec<f32> = values.iter().rev().cycle().take(dimension.saturating_sub(shorter)).copied().collect();
             // Every other one, and one that is not there.
             let places = || (0..=stored.len() / dimension).step_by(2).chain([usize::MAX / dimension]);
@@ -238,9 +259,21 @@ mod tests {
             for ((place, many), plain) in places().zip(&many).zip(&plain) {
                 let embedding = stored.get(place * dimension..).and_then(|rest| rest.get(..dimension));
                 let alone = embedding.map_or(0.0, |embedding| dot(embedding, &query));
+                prop_assert!(alone.is_finite());
                 prop_assert_eq!(alone.to_bits(), many.to_bits());
                 prop_assert_eq!(alone.to_bits(), plain.to_bits());
             }
+        }
+
+        #[test]
+        fn what_is_no_number_is_some_large_number(bits in prop::collection::vec(0x7c00u16..=0x7fff, 1..80)) {
+            let stored: Vec<f16> = bits.iter().map(|bits| f16::from_bits(*bits)).collect();
+            let mut plain = [0.0];
+            let query = vec![-1.0; stored.len()];
+            let dots = Dots { stored: &stored, dimension: stored.len(), places: [0], query: &query, products: &mut plain };
+            pulp::WithSimd::with_simd(dots, pulp::Scalar::new());
+            prop_assert!(plain[0] <= -65_536.0 && plain[0].is_finite());
+            prop_assert_eq!(dot(&stored, &query).to_bits(), plain[0].to_bits());
         }
 
         #[test]

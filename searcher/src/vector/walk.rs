@@ -133,7 +133,7 @@ impl<'a> Walk<'a> {
                         nearest = near;
                     }
                 }
-                if nearest == from {
+                if nearest.slot == from.slot {
                     break;
                 }
             }
