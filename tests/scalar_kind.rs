@@ -14,8 +14,7 @@ fn night(store: &Path, threads: &str, settings: &[&str]) -> (PathBuf, Value) {
     }
     let report = program.arg("--store").arg(store).env("RAYON_NUM_THREADS", threads).output().expect_code(0).json();
     assert_eq!((&report["outcome"], &report["encoded"]["title"]), (&Value::from("published"), &Value::from(0)));
-    // Threads build other graphs each time: 0.986 to 1 was seen, of either kind.
-    assert!(report["gates"]["min_ann_recall"]["value"].as_f64().unwrap() >= 0.97, "{report:#}");
+    assert!(report["gates"]["min_ann_recall"]["value"].as_f64().unwrap() >= 0.99, "{report:#}");
     let folder = store.join("snapshots").join(report["snapshot"].as_str().unwrap());
     let manifest = serde_json::from_slice(&fs_err::read(folder.join("manifest.json")).unwrap()).unwrap();
     (folder, manifest)
@@ -48,9 +47,9 @@ fn the_kind_is_chosen_by_the_configuration_for_every_embedding_fusion() {
 }
 
 #[test]
-fn one_thread_builds_the_same_graph_again_and_more_threads_find_the_same_step() {
+fn as_many_threads_build_the_same_graph_of_a_small_catalog_again_and_others_find_the_same_step() {
     let folder = Folder::new();
-    let nights = [("first", "1"), ("second", "1"), ("third", "3")].map(|(name, threads)| {
+    let nights = [("first", "2"), ("second", "2"), ("third", "3")].map(|(name, threads)| {
         let store = folder.path(name);
         copy_folder(fixture_store(), &store);
         night(&store, threads, &[])

@@ -17,6 +17,10 @@ use super::quantisation::quantise;
 use super::{GRAPH_FILE, NODE_TABLE_FILE};
 use crate::error::SearchError;
 
+/// Vectors that are added one after the other before threads go on together. What threads add at the same time does not see each
+/// other; while the graph is small that is a large part of it, and the links between those parts stay few.
+const SEQUENTIAL_VECTORS: usize = 4096;
+
 /// Builds the graph.
 pub struct GraphWriter {
     folder: PathBuf,
@@ -70,16 +74,20 @@ impl GraphWriter {
         Ok(GraphWriter { folder: folder.to_owned(), path, index, manifest: manifest.clone() })
     }
 
-    /// Adds item vectors, in parallel on rayon's threads (with one thread the file is reproducible byte by byte).
+    /// Adds item vectors, all but the graph's first [`SEQUENTIAL_VECTORS`] in parallel on rayon's threads. A graph of no more than
+    /// these, and any that is built with one thread, is reproducible byte by byte with the same number of threads and processors
+    /// (usearch draws levels from a generator for each thread that it reserves for).
     ///
     /// # Errors
     /// When a vector has the wrong length, a row is added twice, or memory cannot be had.
     pub fn add(&self, vectors: &[(Row, Vec<f16>)]) -> Result<(), SearchError> {
-        if rayon::current_num_threads() > 1 {
-            vectors.par_iter().try_for_each(|(row, vector)| self.add_one(*row, vector))
-        } else {
-            vectors.iter().try_for_each(|(row, vector)| self.add_one(*row, vector))
-        }
+        let sequential = match rayon::current_num_threads() {
+            1 => vectors.len(),
+            _ => SEQUENTIAL_VECTORS.saturating_sub(self.index.size()).min(vectors.len()),
+        };
+        let (first, others) = vectors.split_at(sequential);
+        first.iter().try_for_each(|(row, vector)| self.add_one(*row, vector))?;
+        others.par_iter().try_for_each(|(row, vector)| self.add_one(*row, vector))
     }
 
     fn add_one(&self, row: Row, vector: &[f16]) -> Result<(), SearchError> {
