@@ -6,7 +6,7 @@ use std::path::Path;
 use half::f16;
 use schemas::item_weights::{ItemWeightsReader, ItemWeightsWriter};
 use schemas::learned_fusion::{Gate, LearnedFusion, LearnedModality, TrainingSummary};
-use schemas::manifest::{EmbeddingFusionKind, MANIFEST_FILE, ModalityManifest, VectorManifest};
+use schemas::manifest::{EmbeddingFusionKind, MANIFEST_FILE, ModalityManifest, Scalar, ScalarKind, VectorManifest};
 use schemas::modalities::{ModalitiesReader, ModalitiesWriter, ModalityColumn};
 use schemas::{Manifest, MappedFile, Row};
 use tempfile::TempDir;
@@ -15,8 +15,8 @@ use crate::embedding_fusion::EmbeddingFusion;
 use crate::random::SeededRandom;
 use crate::row_set::RowSet;
 use crate::vector::{
-    EXACT_SCAN_ROWS, GRAPH_FILE, Graph, GraphWriter, LearnedItems, NODE_TABLE_FILE, QueryEmbeddings, VectorScorer,
-    retrieve,
+    EXACT_SCAN_ROWS, GRAPH_FILE, Graph, GraphWriter, LearnedItems, Magnitudes, NODE_TABLE_FILE, QueryEmbeddings,
+    VectorScorer, retrieve,
 };
 use crate::{Candidate, example};
 
@@ -71,7 +71,7 @@ struct Learned {
 impl Learned {
     /// Every fifth item has no picture, every hundredth nothing at all; every fourth query has a picture alone. Built on one
     /// thread, so that it is the same graph every time.
-    fn new() -> Learned {
+    fn new(kind: ScalarKind) -> Learned {
         let folder = tempfile::tempdir().unwrap();
         example::write_snapshot(&folder.path().join("example"), &example::items()).unwrap();
         let path = folder.path().join("example").join(MANIFEST_FILE);
@@ -103,8 +103,14 @@ impl Learned {
         exact.finish().unwrap();
         weights.finish().unwrap();
 
+        let mut magnitudes = Magnitudes::default();
+        vectors.iter().for_each(|(_, vector)| magnitudes.count(vector));
         let manifest = VectorManifest {
             embedding_fusion: EmbeddingFusionKind::Learned,
+            scalar: match kind {
+                ScalarKind::F16 => Scalar::F16,
+                ScalarKind::I8 => Scalar::I8 { step: magnitudes.step() },
+            },
             dimension: COMMON_DIMENSION,
             vector_count: vectors.len() as u64,
             ..vector.unwrap()
@@ -148,7 +154,17 @@ fn rows(candidates: &[Candidate]) -> Vec<Row> {
 
 #[test]
 fn a_walk_over_many_learned_vectors_finds_what_a_scan_finds() {
-    let learned = Learned::new();
+    finds_what_a_scan_finds(ScalarKind::F16, 5e-3);
+}
+
+#[test]
+fn so_does_a_walk_over_their_codes() {
+    finds_what_a_scan_finds(ScalarKind::I8, 0.05);
+}
+
+/// `tolerance`: how far inner products in the graph may be from the scores.
+fn finds_what_a_scan_finds(kind: ScalarKind, tolerance: f32) {
+    let learned = Learned::new(kind);
     let graph = open_graph(learned.folder.path(), &learned.manifest);
     graph.check().unwrap();
     let mut half = RowSet::empty(u64::from(ROWS));
@@ -168,16 +184,19 @@ fn a_walk_over_many_learned_vectors_finds_what_a_scan_finds() {
             assert!(retrieved.windows(2).all(best), "by exact score, ties by row");
             let vector = query.vector.as_ref().unwrap();
             let walked = graph.nearest(vector, kept, 256).unwrap();
+            let mut scored = Vec::new();
             for (row, inner_product) in &walked {
                 let score = scorer.score(*row).unwrap().unwrap();
-                assert!((inner_product - score).abs() < 5e-3, "row {row}: {inner_product} in the graph, {score}");
+                assert!((inner_product - score).abs() < tolerance, "row {row}: {inner_product} in the graph, {score}");
+                scored.push((score, *row));
             }
+            scored.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
             let exact = rows(&exact);
             if kept.is_none() {
                 found += rows(&retrieved).iter().filter(|row| exact.contains(row)).count();
             } else {
                 assert_eq!(rows(&retrieved), exact, "few rows are scanned");
-                found += walked.iter().take(DEPTH).filter(|(row, _)| exact.contains(row)).count();
+                found += scored.iter().take(DEPTH).filter(|(_, row)| exact.contains(row)).count();
             }
         }
         let wanted = QUERIES * DEPTH;
