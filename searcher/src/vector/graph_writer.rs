@@ -74,7 +74,7 @@ impl GraphWriter {
         Ok(GraphWriter { folder: folder.to_owned(), path, index, manifest: manifest.clone() })
     }
 
-    /// Adds item vectors, all but the graph's first [`SEQUENTIAL_VECTORS`] in parallel on rayon's threads. A graph of no more than
+    /// Adds item vectors, all but the graph's first 4,096 in parallel on rayon's threads. A graph of no more than
     /// these, and any that is built with one thread, is reproducible byte by byte with the same number of threads and processors
     /// (usearch draws levels from a generator for each thread that it reserves for).
     ///
