@@ -28,6 +28,7 @@ use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
 use schemas::{Manifest, MappedFile, Row};
 use searcher::RowSet;
 use searcher::embedding_fusion::EmbeddingFusion;
+use searcher::random::SeededRandom;
 use searcher::vector::{
     DEFAULT_CONNECTIVITY, DEFAULT_EXPANSION_ADD, DEFAULT_EXPANSION_SEARCH, GRAPH_FILE, Graph, GraphWriter,
     MIN_GRAPH_ROWS, Magnitudes, NODE_TABLE_FILE,
@@ -40,27 +41,15 @@ const DEPTH: usize = 10;
 /// Shares of the rows that filters keep.
 const SHARES: [f64; 6] = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Seeded(u64);
-
-impl Seeded {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn normal(&mut self) -> f32 {
-        (0..4).map(|_| (self.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5).sum()
-    }
+/// About normal: the sum of four uniform numbers, centred.
+fn normal(random: &mut SeededRandom) -> f32 {
+    (0..4).map(|_| (random.bits() >> 40) as f32 / (1u64 << 24) as f32 - 0.5).sum()
 }
 
 /// The vector of a number: its centre's direction and some of its own.
 fn vector(number: u64, dimension: usize) -> Vec<f16> {
-    let (mut centre, mut own) = (Seeded(number % CENTRES), Seeded(1 << 40 | number));
-    let values: Vec<f32> = (0..dimension).map(|_| centre.normal() + 0.7 * own.normal()).collect();
+    let (mut centre, mut own) = (SeededRandom::new(number % CENTRES), SeededRandom::new(1 << 40 | number));
+    let values: Vec<f32> = (0..dimension).map(|_| normal(&mut centre) + 0.7 * normal(&mut own)).collect();
     let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
     values.into_iter().map(|value| f16::from_f32(value / length)).collect()
 }
@@ -83,20 +72,16 @@ fn clustered(rows: Row, dimension: usize) -> Corpus {
 /// The item vectors of a snapshot whose modalities are all texts of one encoder.
 fn of_snapshot(folder: &Path) -> anyhow::Result<Corpus> {
     let manifest = Manifest::read(folder)?;
-    let columns: Vec<ModalityColumn> = manifest
-        .modalities
-        .iter()
-        .map(|one| ModalityColumn { modality: one.modality, dimension: one.encoder.dimension })
-        .collect();
+    let columns: Vec<ModalityColumn> = manifest.modalities.iter().map(ModalityColumn::from).collect();
     let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
     let vector = manifest.vector.as_ref().context("nothing is encoded")?;
     let fusion = EmbeddingFusion::open(folder, vector, &manifest.modalities)?;
     let weights: Vec<f32> = manifest.modalities.iter().map(|one| one.weight).collect();
     let rows = Row::try_from(modalities.row_count())?;
     let (mut vectors, mut queries) = (Vec::new(), Vec::new());
-    let mut seeded = Seeded(5);
+    let mut random = SeededRandom::new(5);
     while queries.len() < QUERIES {
-        let title = modalities.embedding(0, (seeded.next() % u64::from(rows)) as Row)?;
+        let title = modalities.embedding(0, (random.bits() % u64::from(rows)) as Row)?;
         let title = title.map(|title| title.iter().map(|value| value.to_f32()).collect::<Vec<f32>>());
         queries.extend(title.map(|title| fusion.query_vector(&vec![Some(title); columns.len()], &weights)));
     }
@@ -177,8 +162,8 @@ fn compare(corpus: &Corpus, scalar: Scalar) -> anyhow::Result<()> {
     println!("kept    walk q/s recall   scored q/s recall   usearch q/s recall   scan q/s");
     for share in std::iter::once(1.0).chain(SHARES) {
         let mut kept = RowSet::empty(u64::from(rows));
-        let mut seeded = Seeded(3);
-        (0..rows).filter(|_| (seeded.next() as f64) < share * u64::MAX as f64).for_each(|row| kept.insert(row));
+        let mut random = SeededRandom::new(3);
+        (0..rows).filter(|_| (random.bits() as f64) < share * u64::MAX as f64).for_each(|row| kept.insert(row));
         let filter = (share < 1.0).then_some(&kept);
         let exact: Vec<Vec<Row>> = queries.par_iter().map(|query| scan(&by_row, query, kept.iter())).collect();
         let walk = measure(queries, &exact, |query| {

@@ -104,9 +104,7 @@ fn negative_examples_steer_the_vectors_away() {
 #[test]
 fn diversity_makes_the_first_ten_less_alike() {
     let (_, searcher) = Searcher::open_current(fixture_store(), &OpenOptions::default()).unwrap();
-    let columns: Vec<ModalityColumn> = (searcher.manifest().modalities.iter())
-        .map(|modality| ModalityColumn { modality: modality.modality, dimension: modality.encoder.dimension })
-        .collect();
+    let columns: Vec<ModalityColumn> = (searcher.manifest().modalities.iter()).map(ModalityColumn::from).collect();
     let map = MappedFile::open(&searcher.folder().join(MODALITIES_FILE)).unwrap();
     let embeddings = ModalitiesReader::open(map, &columns).unwrap();
     let similarity = |left: Row, right: Row| {

@@ -266,10 +266,7 @@ impl VectorWriters {
             expansion_search: graph.expansion_search,
             vector_count: 0,
         };
-        let columns: Vec<ModalityColumn> = modalities
-            .iter()
-            .map(|one| ModalityColumn { modality: one.modality, dimension: one.encoder.dimension })
-            .collect();
+        let columns: Vec<ModalityColumn> = modalities.iter().map(ModalityColumn::from).collect();
         let exact_path = context.folder.join(MODALITIES_FILE);
         if let Some(parent) = exact_path.parent() {
             fs_err::create_dir_all(parent).map_err(IndexError::io(parent))?;

@@ -167,9 +167,7 @@ fn open_vector(
     vector: &VectorManifest,
     maps: &SnapshotMaps,
 ) -> Result<VectorFiles, SearchError> {
-    let columns: Vec<ModalityColumn> = (manifest.modalities.iter())
-        .map(|modality| ModalityColumn { modality: modality.modality, dimension: modality.encoder.dimension })
-        .collect();
+    let columns: Vec<ModalityColumn> = (manifest.modalities.iter()).map(ModalityColumn::from).collect();
     let embedding_fusion = EmbeddingFusion::open(folder, vector, &manifest.modalities)?;
     if embedding_fusion.dimension() != vector.dimension {
         let (got, expected) = (vector.dimension, embedding_fusion.dimension());

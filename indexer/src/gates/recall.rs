@@ -33,11 +33,7 @@ pub(super) fn ann_recall(
     config: &GatesConfig,
 ) -> Result<Option<GateResult>, IndexError> {
     let Some(vector) = manifest.vector.as_ref().filter(|vector| vector.vector_count > 1) else { return Ok(None) };
-    let columns: Vec<ModalityColumn> = manifest
-        .modalities
-        .iter()
-        .map(|one| ModalityColumn { modality: one.modality, dimension: one.encoder.dimension })
-        .collect();
+    let columns: Vec<ModalityColumn> = manifest.modalities.iter().map(ModalityColumn::from).collect();
     let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
     let fusion = EmbeddingFusion::open(folder, vector, &manifest.modalities)?;
     let graph = Graph::open(folder, manifest, vector, MapOptions::default())?;

@@ -100,9 +100,7 @@ impl TrainingData {
             return Err(refused("the published snapshot has no embeddings; configure encoders first"));
         }
         let modalities = manifest.modalities.clone();
-        let columns: Vec<ModalityColumn> = (modalities.iter())
-            .map(|one| ModalityColumn { modality: one.modality, dimension: one.encoder.dimension })
-            .collect();
+        let columns: Vec<ModalityColumn> = (modalities.iter()).map(ModalityColumn::from).collect();
         let items = ModalitiesReader::open(MappedFile::open(&searcher.folder().join(MODALITIES_FILE))?, &columns)?;
         let mut ids = Vec::new();
         for row in 0..searcher.items().row_count() {

@@ -7,6 +7,7 @@ mod write;
 
 use arrow::datatypes::{DataType, Field, Schema};
 
+use crate::manifest::ModalityManifest;
 use crate::modality::Modality;
 
 pub use read::{EmbeddingsSlice, ModalitiesReader};
@@ -26,6 +27,12 @@ pub struct ModalityColumn {
     pub modality: Modality,
     /// Length of an embedding.
     pub dimension: usize,
+}
+
+impl From<&ModalityManifest> for ModalityColumn {
+    fn from(manifest: &ModalityManifest) -> ModalityColumn {
+        ModalityColumn { modality: manifest.modality, dimension: manifest.encoder.dimension }
+    }
 }
 
 /// The Arrow columns; `None` when a dimension is 0 or does not fit 31 bits.

@@ -19,8 +19,7 @@ use super::{Script, Term, han, pairs};
 const MIN_STEM_LETTERS: usize = 3;
 
 /// The terms of a text that was split into tokens.
-pub(super) fn terms(text: &str, chars: &[FoldedChar], tokens: Vec<Token>, stems: &Stems) -> Vec<Term> {
-    let mut tokens = tokens;
+pub(super) fn terms(text: &str, chars: &[FoldedChar], mut tokens: Vec<Token>, stems: &Stems) -> Vec<Term> {
     let mut terms = Vec::with_capacity(tokens.len() + tokens.len() / 2);
     let mut position = 0;
     for number in 0..tokens.len() {

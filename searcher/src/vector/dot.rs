@@ -22,7 +22,7 @@ pub fn dot(stored: &[f16], query: &[f32]) -> f32 {
 /// [`dot`] of many embeddings of `dimension` values each that lie one after the other in `stored`: `products` gets those of the
 /// embeddings at `places`, in their order. As long as the shorter of the two lists; an embedding that lies outside has product 0.
 ///
-/// With AVX-512 it takes 1.2 to 1.9 ms for 2 × 19,406 embeddings of 384 values; reading their 30 MB alone takes 1.1.
+/// Faster than one by one: the instructions are chosen once, and what is read lies in a row.
 pub(super) fn dots(
     stored: &[f16],
     dimension: usize,

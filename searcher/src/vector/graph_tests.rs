@@ -7,9 +7,10 @@ use schemas::manifest::{Scalar, ScalarKind as Kind, VectorManifest};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::quantisation::quantise;
-use super::tests::{Fixture, Seeded};
+use super::tests::Fixture;
 use super::*;
 use crate::error::SearchError;
+use crate::random::SeededRandom;
 use crate::row_set::RowSet;
 
 /// The fixture's graph, read into memory by usearch.
@@ -188,19 +189,19 @@ fn damaged_graphs(kind: Kind) {
     for length in (0..64).map(|part| table.len() * part / 64).chain([table.len() - 1]) {
         assert!(ask(&graph, &table[..length]).is_err(), "table cut to {length}");
     }
-    let mut seeded = Seeded(11);
+    let mut random = SeededRandom::new(11);
     // The vectors are most of the file, and no change in them can be told from another vector.
     let vectors = 8 + 297 * fixture.manifest.scalar.bytes() * fixture.manifest.dimension;
     let (mut unnoticed, trials) = (0, 3_000);
     for trial in 0..trials {
         let (mut graph, mut table) = (graph.clone(), table.clone());
         let (file, from) = if trial % 3 == 0 { (&mut table, 0) } else { (&mut graph, vectors) };
-        let place = from + (seeded.next() % (file.len() - from) as u64) as usize;
+        let place = from + (random.bits() % (file.len() - from) as u64) as usize;
         if trial % 2 == 0 {
-            file[place] ^= 1 << (seeded.next() % 8);
+            file[place] ^= 1 << (random.bits() % 8);
         } else {
             let end = file.len().min(place + 64);
-            file[place..end].iter_mut().for_each(|byte| *byte = seeded.next() as u8);
+            file[place..end].iter_mut().for_each(|byte| *byte = random.bits() as u8);
         }
         unnoticed += usize::from(ask(&graph, &table).is_ok());
     }

@@ -38,4 +38,4 @@ pub const DEFAULT_EXPANSION_SEARCH: usize = 64;
 #[cfg(test)]
 mod graph_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use half::f16;
 use rayon::prelude::*;
 use schemas::Row;
 use schemas::item_weights::ItemWeightsReader;
@@ -91,9 +90,9 @@ impl WeightedMean {
     }
 }
 
-/// Cosine of unit-length embeddings: their inner product, kept from leaving −1..1 by rounding.
-fn cosine(stored: &[f16], query: &[f32]) -> f32 {
-    dot(stored, query).clamp(-1.0, 1.0)
+/// The inner product of unit-length embeddings as their cosine: kept from leaving −1..1 by rounding.
+fn cosine(product: f32) -> f32 {
+    product.clamp(-1.0, 1.0)
 }
 
 impl<'a> VectorScorer<'a> {
@@ -126,7 +125,7 @@ impl<'a> VectorScorer<'a> {
         for (number, column) in self.modalities.columns().iter().enumerate() {
             let weight = self.weight(number);
             let stored = self.modalities.embedding(number, row)?;
-            let cosine = self.embedding(number)?.zip(stored).map(|(query, stored)| cosine(stored, query));
+            let cosine = self.embedding(number)?.zip(stored).map(|(query, stored)| cosine(dot(stored, query)));
             if cosine.is_some() && weight > 0.0 {
                 weights += weight;
             }
@@ -256,11 +255,10 @@ struct QuerySide<'a> {
 }
 
 impl QuerySide<'_> {
-    /// Adds the inner product with the modality of an item that has it to its score. Of embeddings of unit length that is the
-    /// cosine, kept from leaving −1..1 by rounding.
+    /// Adds the inner product with the modality of an item that has it to its score.
     fn add_to(&self, mean: &mut WeightedMean, shares: Option<&[f32]>, product: f32) {
         match shares {
-            None => mean.add(self.weight, product.clamp(-1.0, 1.0)),
+            None => mean.add(self.weight, cosine(product)),
             Some(shares) => mean.add_share(shares[self.column], product),
         }
     }

@@ -12,33 +12,22 @@ use tempfile::TempDir;
 use super::*;
 use crate::embedding_fusion::EmbeddingFusion;
 use crate::error::SearchError;
+use crate::random::SeededRandom;
 use crate::row_set::RowSet;
 
 const DIMENSION: usize = 48;
 const WEIGHTS: [f32; 2] = [0.6, 0.4];
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a generator small enough to write down.
-pub(super) struct Seeded(pub(super) u64);
+/// About normal: the sum of four uniform numbers, centred.
+pub(crate) fn normal(random: &mut SeededRandom) -> f32 {
+    (0..4).map(|_| (random.bits() >> 40) as f32 / (1u64 << 24) as f32 - 0.5).sum()
+}
 
-impl Seeded {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// About normal: the sum of four uniform numbers, centred.
-    fn normal(&mut self) -> f32 {
-        (0..4).map(|_| (self.next() >> 40) as f32 / (1u64 << 24) as f32 - 0.5).sum()
-    }
-
-    fn direction(&mut self, around: &[f32], spread: f32) -> Vec<f32> {
-        let values: Vec<f32> = around.iter().map(|centre| centre + spread * self.normal()).collect();
-        let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
-        values.into_iter().map(|value| value / length).collect()
-    }
+/// A vector of unit length near another.
+pub(crate) fn direction(random: &mut SeededRandom, around: &[f32], spread: f32) -> Vec<f32> {
+    let values: Vec<f32> = around.iter().map(|centre| centre + spread * normal(random)).collect();
+    let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+    values.into_iter().map(|value| value / length).collect()
 }
 
 pub(super) struct Fixture {
@@ -61,9 +50,9 @@ impl Fixture {
     }
 
     fn with_threads(rows: u32, kind: ScalarKind, threads: usize) -> Fixture {
-        let mut seeded = Seeded(7);
+        let mut random = SeededRandom::new(7);
         let zero = vec![0.0; DIMENSION];
-        let centres: Vec<Vec<f32>> = (0..50).map(|_| seeded.direction(&zero, 1.0)).collect();
+        let centres: Vec<Vec<f32>> = (0..50).map(|_| direction(&mut random, &zero, 1.0)).collect();
         let folder = tempfile::tempdir().unwrap();
         let columns =
             [Modality::Title, Modality::Image].map(|modality| ModalityColumn { modality, dimension: DIMENSION });
@@ -74,10 +63,10 @@ impl Fixture {
         let fusion = EmbeddingFusion::new(EmbeddingFusionKind::WeightedBlocks, &modalities).unwrap();
         let mut vectors = Vec::new();
         for row in 0..rows {
-            let centre = &centres[(seeded.next() % 50) as usize];
+            let centre = &centres[(random.bits() % 50) as usize];
             let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect::<Vec<_>>();
-            let title = halves(seeded.direction(centre, 0.3));
-            let image = halves(seeded.direction(centre, 0.3));
+            let title = halves(direction(&mut random, centre, 0.3));
+            let image = halves(direction(&mut random, centre, 0.3));
             let embeddings =
                 [(row % 100 != 99).then_some(&title[..]), (row % 7 != 6 && row % 100 != 99).then_some(&image[..])];
             writer.write(&embeddings).unwrap();
@@ -109,7 +98,7 @@ impl Fixture {
         let queries = (0..100)
             .map(|number| {
                 let centre = &centres[number % 50];
-                let mut embedding = || Some(seeded.direction(centre, 0.3));
+                let mut embedding = || Some(direction(&mut random, centre, 0.3));
                 QueryEmbeddings { embeddings: vec![embedding(), embedding()], weights: WEIGHTS.to_vec(), vector: None }
             })
             .collect();

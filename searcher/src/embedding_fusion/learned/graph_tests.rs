@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::embedding_fusion::EmbeddingFusion;
 use crate::random::SeededRandom;
 use crate::row_set::RowSet;
+use crate::vector::tests::{direction, normal};
 use crate::vector::{
     EXACT_SCAN_ROWS, GRAPH_FILE, Graph, GraphWriter, LearnedItems, Magnitudes, NODE_TABLE_FILE, QueryEmbeddings,
     VectorScorer, retrieve,
@@ -30,17 +31,6 @@ const SPREAD: f32 = 0.4;
 /// Queries, and candidates of each.
 const QUERIES: usize = 20;
 const DEPTH: usize = 10;
-
-/// About normal: the sum of four uniform numbers, centred.
-fn normal(random: &mut SeededRandom) -> f32 {
-    (0..4).map(|_| (random.bits() >> 40) as f32 / (1_u64 << 24) as f32 - 0.5).sum()
-}
-
-fn direction(random: &mut SeededRandom, around: &[f32], spread: f32) -> Vec<f32> {
-    let values: Vec<f32> = around.iter().map(|centre| centre + spread * normal(random)).collect();
-    let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
-    values.into_iter().map(|value| value / length).collect()
-}
 
 fn model(random: &mut SeededRandom, modalities: &[ModalityManifest]) -> LearnedFusion {
     let modality = |one: &ModalityManifest| {
