@@ -3,11 +3,15 @@
 //! padding, every layer works row by row or sequence by sequence, so a sequence's result does not depend on the
 //! sequences beside it, and no mask brings −∞ into half precision.
 
+mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod amx_kernel;
 mod attention;
 mod bf16;
 mod bf16_kernel;
 mod block;
 mod cpu_attention;
+mod cpu_functions;
 mod cpu_kernels;
 mod fused;
 pub(crate) mod image;

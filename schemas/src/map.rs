@@ -3,6 +3,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
@@ -49,6 +50,17 @@ pub struct MapOptions {
 pub struct MappedFile {
     path: PathBuf,
     bytes: Bytes,
+    /// The map that the bytes are, where they are one.
+    map: Option<Arc<Mmap>>,
+}
+
+/// A map as the owner of its bytes.
+struct SharedMap(Arc<Mmap>);
+
+impl AsRef<[u8]> for SharedMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// The bytes of a [`MappedFile`] by themselves, which keep the map alive: for libraries that keep a reference beside its
@@ -89,7 +101,7 @@ impl MappedFile {
         let file = open_regular(path)?;
         let io = |source| SchemaError::Io { path: path.to_owned(), source };
         if file.metadata().map_err(io)?.len() == 0 {
-            return Ok(MappedFile { path: path.to_owned(), bytes: Bytes::new() });
+            return Ok(MappedFile { path: path.to_owned(), bytes: Bytes::new(), map: None });
         }
         let mut map_options = MmapOptions::new();
         if options.residency == Residency::Prefault {
@@ -100,13 +112,29 @@ impl MappedFile {
         // only removed as a whole, which leaves the pages of existing maps valid.
         let map = unsafe { map_options.map(file.file()) }.map_err(io)?;
         advise(&map, options).map_err(io)?;
-        Ok(MappedFile { path: path.to_owned(), bytes: Bytes::from_owner(map) })
+        let map = Arc::new(map);
+        let bytes = Bytes::from_owner(SharedMap(map.clone()));
+        Ok(MappedFile { path: path.to_owned(), bytes, map: Some(map) })
     }
 
     /// A file that is already in memory, for tests; `path` is for messages.
     #[must_use]
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> MappedFile {
-        MappedFile { path: path.to_owned(), bytes: Bytes::from(bytes) }
+        MappedFile { path: path.to_owned(), bytes: Bytes::from(bytes), map: None }
+    }
+
+    /// Takes the map's pages out of this process's memory, for a pass over a file that is larger than what it should take.
+    /// Who reads them again gets them from the page cache, or from the disk. Has no effect on locked pages and outside Unix.
+    #[cfg_attr(unix, expect(unsafe_code, reason = "dropping pages is unsafe for maps that may be written to"))]
+    pub fn release_pages(&self) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            // SAFETY: what is dropped is read again from the file, and that is as it was: the map is shared and read-only, and
+            // the contract above says that the file does not change.
+            let released = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            // Only pages that are locked are refused, and those are to stay.
+            drop(released);
+        }
     }
 
     /// The file's path, for messages.
@@ -193,6 +221,22 @@ mod tests {
                 assert!(*file.bytes() == content, "{residency:?} {access:?}");
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn released_pages_are_read_again() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        fs_err::write(&path, vec![7; 1 << 15])?;
+        for residency in [Residency::OnDemand, Residency::Locked] {
+            let file = MappedFile::open_with(&path, MapOptions { residency, ..MapOptions::default() })?;
+            for _ in 0..2 {
+                assert!(file.bytes().iter().all(|byte| *byte == 7));
+                file.release_pages();
+            }
+        }
+        MappedFile::from_bytes(&path, vec![7]).release_pages();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Linear maps in bfloat16 on the CPU: rows are rounded, multiplied by weights that were rounded and packed when the
-//! model was loaded, and summed in f32. Owns rounding to pairs and the blocks of rows that keep intermediate results in
-//! the cache; the product is `bf16_kernel`'s, biases, activations and residuals are `cpu_kernels`'. Invariant: a row of the
+//! model was loaded, and summed in f32. Owns joining rounded values to pairs and the blocks of rows that keep
+//! intermediate results in the cache; the product is `bf16_kernel`'s, biases, activations and residuals are `cpu_kernels`'. Invariant: a row of the
 //! result depends on the same row of the input only, and is the same to the bit in any batch.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use pulp::bytemuck;
 
+use super::aligned::Aligned;
 use super::bf16_kernel::{self, Panels, pairs_of};
 use super::cpu_kernels;
 use super::layers::Activation;
@@ -38,7 +39,7 @@ impl Bf16Matrix {
     pub(crate) fn pack(weight: &Tensor) -> Result<Bf16Matrix> {
         let (outputs, inputs) = weight.dims2()?;
         let values: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-        let mut pairs = Vec::new();
+        let mut pairs = Aligned::empty();
         round(&values, inputs, &mut pairs);
         Ok(Bf16Matrix(Arc::new(Panels::pack(&pairs, inputs, outputs))))
     }
@@ -51,21 +52,31 @@ impl Bf16Matrix {
     fn inputs(&self) -> usize {
         self.0.inputs()
     }
+
+    /// The product of rows of pairs with it.
+    fn multiply(&self, pairs: &[u32], product: &mut Aligned<f32>) {
+        product.resize(pairs.len() / pairs_of(self.inputs()) * self.outputs());
+        bf16_kernel::multiply(pairs, &self.0, product);
+    }
 }
 
 /// `activation(rows · weightᵀ + bias)`.
 pub(super) fn linear(rows: &[f32], layer: Bf16Linear<'_>, activation: Activation, output: &mut [f32]) {
-    for_each_block(rows, layer.weight, output, |pairs, output, _| {
-        bf16_kernel::multiply(pairs, &layer.weight.0, output);
-        cpu_kernels::add_bias_activate(output, layer.bias, activation);
+    let Bf16Linear { weight, bias } = layer;
+    let mut product = Aligned::empty();
+    for_each_block(rows, weight.inputs(), weight.outputs(), output, |pairs, output, _| {
+        weight.multiply(pairs, &mut product);
+        cpu_kernels::add_bias_activate_to(&product, bias, activation, output);
     });
 }
 
 /// `rows · weightᵀ + bias + residual`.
 pub(super) fn linear_onto(rows: &[f32], layer: Bf16Linear<'_>, residual: &[f32], output: &mut [f32]) {
-    for_each_block(rows, layer.weight, output, |pairs, output, at| {
-        bf16_kernel::multiply(pairs, &layer.weight.0, output);
-        cpu_kernels::add_bias_and_rows(output, layer.bias, &residual[at..at + output.len()]);
+    let Bf16Linear { weight, bias } = layer;
+    let mut product = Aligned::empty();
+    for_each_block(rows, weight.inputs(), weight.outputs(), output, |pairs, output, at| {
+        weight.multiply(pairs, &mut product);
+        cpu_kernels::add_bias_and_rows_to(&product, bias, &residual[at..at + output.len()], output);
     });
 }
 
@@ -78,31 +89,24 @@ pub(super) fn feed_forward(
     residual: &[f32],
     output: &mut [f32],
 ) {
-    let (mut wide, mut wide_pairs) = (Vec::new(), Vec::new());
-    let width = widen.weight.outputs();
-    for_each_block_of(rows, widen.weight.inputs(), narrow.weight.outputs(), output, |pairs, output, at| {
-        wide.resize(output.len() / narrow.weight.outputs() * width, 0.0);
-        bf16_kernel::multiply(pairs, &widen.weight.0, &mut wide);
-        cpu_kernels::add_bias_activate(&mut wide, widen.bias, activation);
-        round(&wide, width, &mut wide_pairs);
-        bf16_kernel::multiply(&wide_pairs, &narrow.weight.0, output);
-        cpu_kernels::add_bias_and_rows(output, narrow.bias, &residual[at..at + output.len()]);
+    let (mut product, mut wide) = (Aligned::empty(), Aligned::empty());
+    for_each_block(rows, widen.weight.inputs(), narrow.weight.outputs(), output, |pairs, output, at| {
+        widen.weight.multiply(pairs, &mut product);
+        activate_to_pairs(&product, widen.bias, activation, &mut wide);
+        narrow.weight.multiply(&wide, &mut product);
+        cpu_kernels::add_bias_and_rows_to(&product, narrow.bias, &residual[at..at + output.len()], output);
     });
 }
 
-fn for_each_block(rows: &[f32], weight: &Bf16Matrix, output: &mut [f32], step: impl FnMut(&[u32], &mut [f32], usize)) {
-    for_each_block_of(rows, weight.inputs(), weight.outputs(), output, step);
-}
-
 /// Takes rows block by block; the step gets the rounded block, its part of the output and where that part begins.
-fn for_each_block_of(
+fn for_each_block(
     rows: &[f32],
     inputs: usize,
     outputs: usize,
     output: &mut [f32],
     mut step: impl FnMut(&[u32], &mut [f32], usize),
 ) {
-    let mut pairs = Vec::new();
+    let mut pairs = Aligned::empty();
     let blocks = rows.chunks(ROWS_PER_BLOCK * inputs).zip(output.chunks_mut(ROWS_PER_BLOCK * outputs));
     for (number, (rows, output)) in blocks.enumerate() {
         round(rows, inputs, &mut pairs);
@@ -111,16 +115,27 @@ fn for_each_block_of(
 }
 
 /// Rounds rows of a width and joins neighbours to pairs; an odd last value gets 0 for a neighbour.
-fn round(values: &[f32], width: usize, pairs: &mut Vec<u32>) {
-    let count = values.len() / width;
-    pairs.clear();
-    pairs.resize(count * pairs_of(width), 0);
+fn round(values: &[f32], width: usize, pairs: &mut Aligned<u32>) {
+    to_pairs(values, width, pairs, cpu_kernels::round_to_bf16);
+}
+
+/// Adds biases to rows as wide as these, applies an activation, and rounds.
+fn activate_to_pairs(values: &[f32], bias: &[f32], activation: Activation, pairs: &mut Aligned<u32>) {
+    to_pairs(values, bias.len(), pairs, |values, rounded| {
+        cpu_kernels::add_bias_activate_to(values, bias, activation, rounded);
+    });
+}
+
+/// Pairs of what `step` makes of whole rows: of all at once, or, where an odd width leaves gaps, one by one.
+fn to_pairs(values: &[f32], width: usize, pairs: &mut Aligned<u32>, step: impl Fn(&[f32], &mut [u16])) {
+    pairs.resize(values.len() / width * pairs_of(width));
     let rounded: &mut [u16] = bytemuck::cast_slice_mut(pairs);
     if width.is_multiple_of(2) {
-        return cpu_kernels::round_to_bf16(values, rounded);
+        return step(values, rounded);
     }
     for (row, rounded) in values.chunks_exact(width).zip(rounded.chunks_exact_mut(width + 1)) {
-        cpu_kernels::round_to_bf16(row, &mut rounded[..width]);
+        step(row, &mut rounded[..width]);
+        rounded[width] = 0;
     }
 }
 
@@ -163,7 +178,9 @@ mod tests {
         if skips() {
             return;
         }
-        for (count, inputs, outputs) in [(1, 8, 3), (5, 33, 7), (131, 40, 48), (257, 97, 53)] {
+        // Inputs that are multiples of 32 are multiplied by AMX where there is AMX; 16 and 32 rows, 48 columns fill tiles.
+        let tiles = [(1, 32, 3), (16, 64, 48), (32, 32, 96), (131, 96, 100), (161, 384, 144)];
+        for (count, inputs, outputs) in [(1, 8, 3), (5, 33, 7), (131, 40, 48), (257, 97, 53)].into_iter().chain(tiles) {
             let (rows, weight) = (values(count * inputs, 0.37), values(inputs * outputs, 0.73));
             let (bias, residual) = (values(outputs, 0.11), values(count * outputs, 0.53));
             let packed = matrix(&weight, outputs);
@@ -203,16 +220,17 @@ mod tests {
         if skips() {
             return;
         }
-        let (count, inputs, outputs) = (300, 64, 50);
-        let (rows, bias) = (values(count * inputs, 0.17), values(outputs, 0.3));
-        let packed = matrix(&values(inputs * outputs, 0.41), outputs);
-        let layer = Bf16Linear { weight: &packed, bias: &bias };
-        let mut all = vec![0.0; count * outputs];
-        linear(&rows, layer, Activation::Identity, &mut all);
-        for (row, together) in rows.chunks(inputs).zip(all.chunks(outputs)) {
-            let mut alone = vec![0.0; outputs];
-            linear(row, layer, Activation::Identity, &mut alone);
-            assert_eq!(alone, together);
+        for (count, inputs, outputs) in [(300, 64, 50), (300, 40, 96)] {
+            let (rows, bias) = (values(count * inputs, 0.17), values(outputs, 0.3));
+            let packed = matrix(&values(inputs * outputs, 0.41), outputs);
+            let layer = Bf16Linear { weight: &packed, bias: &bias };
+            let mut all = vec![0.0; count * outputs];
+            linear(&rows, layer, Activation::Identity, &mut all);
+            for (row, together) in rows.chunks(inputs).zip(all.chunks(outputs)) {
+                let mut alone = vec![0.0; outputs];
+                linear(row, layer, Activation::Identity, &mut alone);
+                assert_eq!(alone, together);
+            }
         }
     }
 
@@ -221,12 +239,15 @@ mod tests {
         if skips() {
             return;
         }
-        let packed = matrix(&[1.0; 8], 1);
-        let layer = Bf16Linear { weight: &packed, bias: &[0.0] };
-        for bad in [f32::NAN, f32::INFINITY, f32::from_bits(0x7FFF_FFFF)] {
-            let mut output = [0.0];
-            linear(&[1.0, bad, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], layer, Activation::Identity, &mut output);
-            assert!(!output[0].is_finite(), "{bad}");
+        for inputs in [8, 32] {
+            let packed = matrix(&vec![1.0; inputs], 1);
+            let layer = Bf16Linear { weight: &packed, bias: &[0.0] };
+            for bad in [f32::NAN, f32::INFINITY, f32::from_bits(0x7FFF_FFFF)] {
+                let (mut row, mut output) = (vec![0.0; inputs], [0.0]);
+                row[1] = bad;
+                linear(&row, layer, Activation::Identity, &mut output);
+                assert!(!output[0].is_finite(), "{bad}");
+            }
         }
     }
 }

@@ -1,21 +1,25 @@
-//! The matrix product of rows in bfloat16, by the dot-product instruction of AVX512-BF16. Owns that instruction, the order
-//! in which weights are packed for it, and the one unsafe call of this crate; rounding is `cpu_kernels`', blocks of rows and
-//! what follows a product are `bf16`'s. Invariant: an element of the product is summed in the same order whatever the
-//! number of rows, so it is the same to the bit in any batch.
+//! The matrix product of rows in bfloat16, by the dot-product instruction of AVX512-BF16 or by AMX where the processor has
+//! it too. Owns the first instruction, the order in which weights are packed for both, and the choice; AMX is
+//! `amx_kernel`'s, rounding `cpu_kernels`', blocks of rows and what follows a product are `bf16`'s. Invariant: an element of
+//! the product is summed in the same order whatever the number of rows, so it is the same to the bit in any batch.
 //!
 //! Source: Intel 64 and IA-32 Architectures Software Developer's Manual, `VDPBF16PS`. A register tile of 8 rows and 48
 //! columns (24 of the 32 registers hold sums) loads 3 vectors and broadcasts 8 pairs for every 24 multiplications.
 
+use super::aligned::Aligned;
+#[cfg(target_arch = "x86_64")]
+use super::amx_kernel;
+
 /// Columns whose weights lie side by side.
-const COLUMNS: usize = 48;
+pub(super) const COLUMNS: usize = 48;
 /// Rows that share each load of weights.
 const ROWS: usize = 8;
 
 /// A weight `[out, in]` in bfloat16: for each panel of [`COLUMNS`] outputs and each pair of inputs, the pairs of all
 /// outputs side by side; missing outputs and a missing last input are 0.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Panels {
-    pairs: Vec<u32>,
+    pairs: Aligned<u32>,
     inputs: usize,
     outputs: usize,
 }
@@ -24,7 +28,7 @@ impl Panels {
     /// Packs rows that have been rounded and joined to pairs: `outputs` rows of `pairs_of(inputs)`.
     pub(super) fn pack(rows: &[u32], inputs: usize, outputs: usize) -> Panels {
         let pairs_per_row = pairs_of(inputs);
-        let mut pairs = vec![0; outputs.div_ceil(COLUMNS) * COLUMNS * pairs_per_row];
+        let mut pairs = Aligned::zeros(outputs.div_ceil(COLUMNS) * COLUMNS * pairs_per_row);
         for (output, row) in rows.chunks_exact(pairs_per_row).enumerate() {
             let panel = &mut pairs[output / COLUMNS * COLUMNS * pairs_per_row..];
             for (slot, pair) in panel.iter_mut().skip(output % COLUMNS).step_by(COLUMNS).zip(row) {
@@ -68,7 +72,12 @@ pub(super) fn is_available() -> bool {
 /// When the processor has no such instruction, which whoever packs a weight has asked.
 pub(super) fn multiply(rows: &[u32], weight: &Panels, product: &mut [f32]) {
     assert!(is_available(), "only packed where the processor has AVX512-BF16");
-    debug_assert_eq!(rows.len() / pairs_of(weight.inputs) * weight.outputs, product.len());
+    let width = pairs_of(weight.inputs);
+    debug_assert_eq!(rows.len() / width * weight.outputs, product.len());
+    #[cfg(target_arch = "x86_64")]
+    if amx_kernel::multiplies(width) {
+        return amx_kernel::multiply(rows, width, &weight.pairs, weight.outputs, product);
+    }
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "calling a function for instructions that the processor was asked for")]
     // SAFETY: the function is safe but for the instructions it is compiled for, avx512f and avx512bf16; the line above

@@ -71,6 +71,8 @@ struct Head<'a, S: Simd> {
     keys: usize,
     /// Vectors that hold a score for every key.
     key_vectors: usize,
+    /// `[size, QUERIES]`: a few queries side by side.
+    queries: Vec<[f32; QUERIES]>,
     /// `[size, key_vectors]`: keys side by side, so that one vector has one component of several keys.
     keys_by_component: Vec<S::f32s>,
     /// `[keys, value_vectors]`.
@@ -95,6 +97,7 @@ impl<'a, S: Simd> Head<'a, S> {
             size,
             keys: 0,
             key_vectors: 0,
+            queries: vec![[0.0; QUERIES]; size],
             keys_by_component: vec![zero; size * key_vectors],
             values: vec![zero; longest * value_vectors],
             value_vectors,
@@ -133,19 +136,20 @@ impl<'a, S: Simd> Head<'a, S> {
     /// reads its scores.
     #[inline(always)]
     fn scores(&mut self, first: usize, number: usize) {
-        let (simd, size) = (self.simd, self.size);
+        let simd = self.simd;
         let last = self.input.qkv.len() / (3 * self.input.hidden) - 1;
-        let mut queries = [&[][..]; QUERIES];
-        for (offset, query) in queries.iter_mut().enumerate() {
-            // Cut to one length, so that the loop below needs no check for each query.
-            *query = &self.part((first + offset).min(last), 0, number)[..size];
+        for offset in 0..QUERIES {
+            let query = self.part((first + offset).min(last), 0, number);
+            for (components, component) in self.queries.iter_mut().zip(query) {
+                components[offset] = *component;
+            }
         }
         for vector in 0..self.key_vectors {
             let mut sums = [simd.splat_f32s(0.0); QUERIES];
-            let components = self.keys_by_component.chunks_exact(self.key_vectors);
-            for (component, keys) in (0..size).zip(components) {
-                for (sum, query) in sums.iter_mut().zip(&queries) {
-                    *sum = simd.mul_add_e_f32s(simd.splat_f32s(query[component]), keys[vector], *sum);
+            let keys = self.keys_by_component.chunks_exact(self.key_vectors);
+            for (query, keys) in self.queries.iter().zip(keys) {
+                for (sum, component) in sums.iter_mut().zip(query) {
+                    *sum = simd.mul_add_e_f32s(simd.splat_f32s(*component), keys[vector], *sum);
                 }
             }
             for (offset, sum) in sums.into_iter().enumerate() {
@@ -162,26 +166,29 @@ impl<'a, S: Simd> Head<'a, S> {
             let visible = if self.input.causal { self.keys.min(first + offset + 1) } else { self.keys };
             let row = &mut floats::<S>(&mut self.scores)[offset * width..][..width];
             row[visible..].fill(f32::NEG_INFINITY);
-            self.scales[offset] = exponentials(row).recip();
+            self.scales[offset] = exponentials(self.simd, row).recip();
         }
     }
 
     /// The mean of the values, weighted with the exponentials.
     #[inline(always)]
     fn context(&mut self, first: usize, queries: usize, number: usize, output: &mut [f32]) {
-        let (simd, keys) = (self.simd, self.keys);
-        let scores: &[f32] = floats::<S>(&mut self.scores);
-        let width = self.key_vectors * S::F32_LANES;
-        let mut rows = [&[][..]; QUERIES];
-        for (offset, row) in rows.iter_mut().enumerate() {
-            *row = &scores[offset * width..][..keys];
-        }
-        for vector in 0..self.value_vectors {
+        let (simd, width) = (self.simd, self.value_vectors);
+        for vector in 0..width {
             let mut sums = [simd.splat_f32s(0.0); QUERIES];
-            let values = self.values.chunks_exact(self.value_vectors);
-            for (key, value) in (0..keys).zip(values) {
-                for (sum, row) in sums.iter_mut().zip(&rows) {
-                    *sum = simd.mul_add_e_f32s(simd.splat_f32s(row[key]), value[vector], *sum);
+            let values = self.values[..self.keys * width].chunks(S::F32_LANES * width);
+            for (block, values) in values.enumerate() {
+                // One vector of each query at a time: its length is known to the compiler, which need not check places in it.
+                let mut weights = [simd.splat_f32s(0.0); QUERIES];
+                for (offset, weights) in weights.iter_mut().enumerate() {
+                    *weights = self.scores[offset * self.key_vectors + block];
+                }
+                let weights: [&[f32]; QUERIES] =
+                    std::array::from_fn(|offset| pulp::bytemuck::cast_slice(std::slice::from_ref(&weights[offset])));
+                for (lane, value) in (0..S::F32_LANES).zip(values.chunks_exact(width)) {
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = simd.mul_add_e_f32s(simd.splat_f32s(weights[lane]), value[vector], *sum);
+                    }
                 }
             }
             let begin = vector * S::F32_LANES;

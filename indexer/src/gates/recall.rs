@@ -11,7 +11,7 @@ use schemas::modalities::{MODALITIES_FILE, ModalitiesReader, ModalityColumn};
 use schemas::{MappedFile, Row};
 use searcher::embedding_fusion::EmbeddingFusion;
 use searcher::random::SeededRandom;
-use searcher::vector::Graph;
+use searcher::vector::{Graph, dot};
 
 use crate::config::GatesConfig;
 use crate::error::IndexError;
@@ -34,31 +34,34 @@ pub(super) fn ann_recall(
 ) -> Result<Option<GateResult>, IndexError> {
     let Some(vector) = manifest.vector.as_ref().filter(|vector| vector.vector_count > 1) else { return Ok(None) };
     let columns: Vec<ModalityColumn> = manifest.modalities.iter().map(ModalityColumn::from).collect();
-    let modalities = ModalitiesReader::open(MappedFile::open(&folder.join(MODALITIES_FILE))?, &columns)?;
+    let file = MappedFile::open(&folder.join(MODALITIES_FILE))?;
+    let modalities = ModalitiesReader::open(file.clone(), &columns)?;
     let fusion = EmbeddingFusion::open(folder, vector, &manifest.modalities)?;
     let graph = Graph::open(folder, manifest, vector, MapOptions::default())?;
     let rows = Row::try_from(modalities.row_count()).map_err(|_| IndexError::Inconsistent {
         reason: format!("{} rows do not fit row numbers", modalities.row_count()),
     })?;
-    let item_vector = |row: Row| -> Result<Option<Vec<f32>>, IndexError> {
+    let item_vector = |row: Row| -> Result<Option<Vec<f16>>, IndexError> {
         let mut embeddings: Vec<Option<&[f16]>> = Vec::new();
         for column in 0..columns.len() {
             embeddings.push(modalities.embedding(column, row)?);
         }
-        Ok(fusion.item_vector(&embeddings).map(|vector| vector.iter().map(|value| value.to_f32()).collect()))
+        Ok(fusion.item_vector(&embeddings))
     };
     let mut sample: Vec<(Row, Vec<f32>)> = Vec::new();
     for row in sample_rows(rows, config.recall_sample) {
-        sample.extend(item_vector(row)?.map(|vector| (row, vector)));
+        let query = |vector: Vec<f16>| vector.iter().map(|value| value.to_f32()).collect();
+        sample.extend(item_vector(row)?.map(|vector| (row, query(vector))));
     }
-    let exact = exact_neighbours(rows, &sample, &item_vector)?;
+    // The scan passes over the largest file of a snapshot: without this all of it would count as the run's memory.
+    let exact = exact_neighbours(rows, &sample, &item_vector, &|| file.release_pages())?;
     let (mut found, mut wanted) = (0_usize, 0_usize);
     for ((row, query), exact) in sample.iter().zip(&exact) {
         let Some(bound) = exact.last() else { continue };
         let mut good = 0;
         for (other, _) in graph.nearest(query, None, vector.expansion_search.max(RECALL_DEPTH + 1))? {
             let Some(vector) = item_vector(other)?.filter(|_| other != *row) else { continue };
-            good += usize::from(inner_product(query, &vector) >= bound - TIE_TOLERANCE);
+            good += usize::from(dot(&vector, query) >= bound - TIE_TOLERANCE);
         }
         found += good.min(exact.len());
         wanted += exact.len();
@@ -73,13 +76,16 @@ pub(super) fn ann_recall(
     Ok(Some(GateResult { value, bound, passed: value >= bound, message }))
 }
 
-/// The best inner products with each sampled vector over all rows but its own, best first.
+/// The best inner products with each sampled vector over all rows but its own, best first. What has been read is released
+/// now and then.
 fn exact_neighbours(
     rows: Row,
     sample: &[(Row, Vec<f32>)],
-    item_vector: &(impl Fn(Row) -> Result<Option<Vec<f32>>, IndexError> + Sync),
+    item_vector: &(impl Fn(Row) -> Result<Option<Vec<f16>>, IndexError> + Sync),
+    release: &(impl Fn() + Sync),
 ) -> Result<Vec<Vec<f32>>, IndexError> {
     const BLOCK: Row = 4096;
+    const RELEASED_BLOCKS: Row = 16;
     let blocks = 0..rows.div_ceil(BLOCK);
     let merge = |mut left: Vec<Vec<f32>>, right: Vec<Vec<f32>>| {
         for (left, right) in left.iter_mut().zip(right) {
@@ -97,17 +103,16 @@ fn exact_neighbours(
                 let Some(vector) = item_vector(row)? else { continue };
                 for ((own, query), best) in sample.iter().zip(&mut best) {
                     if *own != row {
-                        best.push(inner_product(query, &vector));
+                        best.push(dot(&vector, query));
                     }
                 }
+            }
+            if block % RELEASED_BLOCKS == 0 {
+                release();
             }
             Ok(merge(vec![Vec::new(); sample.len()], best))
         })
         .try_reduce(|| vec![Vec::new(); sample.len()], |left, right| Ok(merge(left, right)))
-}
-
-fn inner_product(one: &[f32], other: &[f32]) -> f32 {
-    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 /// Up to `count` different rows, the same for the same arguments.
@@ -138,10 +143,10 @@ mod tests {
 
     #[test]
     fn exact_neighbours_leave_the_item_itself_out() -> Result<(), IndexError> {
-        let vectors = [vec![1.0, 0.0], vec![0.0, 1.0], vec![0.6, 0.8]];
-        let sample = vec![(0, vectors[0].clone())];
-        let best = exact_neighbours(3, &sample, &|row| Ok(Some(vectors[row as usize].clone())))?;
-        assert_eq!(best, [vec![0.6, 0.0]]);
+        let vectors = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.75]].map(|vector| vector.map(f16::from_f32).to_vec());
+        let sample = vec![(0, vec![1.0, 0.0])];
+        let best = exact_neighbours(3, &sample, &|row| Ok(Some(vectors[row as usize].clone())), &|| ())?;
+        assert_eq!(best, [vec![0.5, 0.0]]);
         Ok(())
     }
 }
