@@ -8,6 +8,8 @@ mod aligned;
 mod amx_kernel;
 mod attention;
 mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod bf16_attention;
 mod bf16_kernel;
 mod block;
 mod cpu_attention;

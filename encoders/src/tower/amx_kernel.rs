@@ -8,12 +8,13 @@
 //! the eight tile registers hold sums of 32 rows and 48 columns; the other two pass over both factors.
 
 use std::arch::asm;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use super::aligned::Aligned;
 
 /// Rows of a tile register.
-const TILE_ROWS: usize = 16;
+pub(super) const TILE_ROWS: usize = 16;
 /// Bytes of one of its rows: 16 pairs of factors, or 16 sums.
 const TILE_ROW_BYTES: usize = 64;
 /// Pairs of inputs that one instruction multiplies.
@@ -56,7 +57,10 @@ fn tile_registers_are_granted() -> bool {
 }
 
 /// The layout of tile registers, in this thread, while it lives.
-struct Configured;
+pub(super) struct Tiles {
+    /// Registers belong to a thread, and so does this.
+    _not_send: PhantomData<*const ()>,
+}
 
 /// What `LDTILECFG` reads.
 #[repr(C, align(64))]
@@ -80,17 +84,21 @@ static ALL_TILES: Configuration = {
     Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
-impl Configured {
+impl Tiles {
+    /// Configures all registers.
+    ///
+    /// # Panics
+    /// Where there are none.
     #[expect(unsafe_code, reason = "assembly")]
-    fn new() -> Configured {
+    pub(super) fn configure() -> Tiles {
         assert!(is_available(), "tiles are configured only where there are any");
         // SAFETY: the line above has found the instructions and that the system grants their registers. It reads 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const ALL_TILES, options(nostack, readonly, preserves_flags)) };
-        Configured
+        Tiles { _not_send: PhantomData }
     }
 }
 
-impl Drop for Configured {
+impl Drop for Tiles {
     #[expect(unsafe_code, reason = "assembly")]
     fn drop(&mut self) {
         // SAFETY: that this value exists shows that the instructions do. Nothing uses the registers any more, and released
@@ -107,7 +115,7 @@ impl Drop for Configured {
 /// Unless this file [`multiplies`] rows of that width.
 pub(super) fn multiply(rows: &[u32], width: usize, panels: &[u32], outputs: usize, product: &mut [f32]) {
     assert!(multiplies(width), "only called where there are tiles, and rows fill them");
-    let configured = Configured::new();
+    let tiles = Tiles::configure();
     // Rows and columns that do not fill their tiles pass through here.
     let mut sums = Aligned::zeros(ROWS * COLUMNS);
     let rest = rows.chunks_exact(ROWS * width).remainder();
@@ -118,12 +126,12 @@ pub(super) fn multiply(rows: &[u32], width: usize, panels: &[u32], outputs: usiz
         for (rows, product) in rows.chunks(ROWS * width).zip(product.chunks_mut(ROWS * outputs)) {
             let target = &mut product[first_column..];
             if rows.len() == ROWS * width && columns == COLUMNS {
-                multiply_tiles(&configured, rows, width, panel, target, outputs);
+                multiply_tiles(&tiles, rows, width, panel, target, outputs);
                 continue;
             }
             let count = rows.len() / width;
             let rows = if count == ROWS { rows } else { &last_rows };
-            multiply_tiles(&configured, rows, width, panel, &mut sums, COLUMNS);
+            multiply_tiles(&tiles, rows, width, panel, &mut sums, COLUMNS);
             for (target, sums) in target.chunks_mut(outputs).zip(sums.chunks_exact(COLUMNS)).take(count) {
                 target[..columns].copy_from_slice(&sums[..columns]);
             }
@@ -133,7 +141,7 @@ pub(super) fn multiply(rows: &[u32], width: usize, panels: &[u32], outputs: usiz
 
 /// The product of [`ROWS`] rows and one panel, to rows that begin `stride` numbers apart.
 #[expect(unsafe_code, reason = "assembly")]
-fn multiply_tiles(_: &Configured, rows: &[u32], width: usize, panel: &[u32], product: &mut [f32], stride: usize) {
+fn multiply_tiles(_: &Tiles, rows: &[u32], width: usize, panel: &[u32], product: &mut [f32], stride: usize) {
     assert!(rows.len() == ROWS * width && panel.len() == COLUMNS * width && width.is_multiple_of(PAIRS) && width > 0);
     assert!(stride >= COLUMNS && product.len() >= (ROWS - 1) * stride + COLUMNS);
     let (rows, panel, product) = (rows.as_ptr(), panel.as_ptr(), product.as_mut_ptr());
@@ -189,5 +197,53 @@ fn multiply_tiles(_: &Configured, rows: &[u32], width: usize, panel: &[u32], pro
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
+    }
+}
+
+/// The product of one tile's rows of pairs and a matrix of `columns` columns, a row for each pair: `product` gets
+/// [`TILE_ROWS`] × `columns` numbers. Pairs are a multiple of [`PAIRS`], columns of twice a tile's. Fastest where all
+/// three begin at a cache line.
+///
+/// # Panics
+/// When sizes do not fit each other.
+#[expect(unsafe_code, reason = "assembly")]
+pub(super) fn multiply_tile_of_rows(_: &Tiles, rows: &[u32], matrix: &[u32], columns: usize, product: &mut [f32]) {
+    const STEP: usize = 2 * TILE_ROW_BYTES / size_of::<f32>();
+    let width = rows.len() / TILE_ROWS;
+    assert!(rows.len() == TILE_ROWS * width && width > 0 && width.is_multiple_of(PAIRS));
+    assert!(columns.is_multiple_of(STEP) && matrix.len() == width * columns && product.len() == TILE_ROWS * columns);
+    for column in (0..columns).step_by(STEP) {
+        let (rows, matrix, product) = (rows.as_ptr(), matrix.as_ptr(), product.as_mut_ptr());
+        // SAFETY: the tiles are configured as `_` shows. Each step reads 16 pairs of 16 rows, and 32 columns of 16 rows of the
+        // matrix, and there are `width / 16` steps, so by the assertions all reads are inside the two slices, and so are the
+        // 32 numbers that are written to each of 16 rows of the product, which is borrowed mutably and so apart from both.
+        unsafe {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "2:",
+                "tileloadd tmm2, [{rows} + {row_bytes}]",
+                "tileloadd tmm3, [{matrix} + {matrix_bytes}]",
+                "tileloadd tmm4, [{matrix} + {matrix_bytes} + 64]",
+                "tdpbf16ps tmm0, tmm2, tmm3",
+                "tdpbf16ps tmm1, tmm2, tmm4",
+                "add {rows}, {row_step}",
+                "add {matrix}, {matrix_step}",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{product} + {matrix_bytes}], tmm0",
+                "tilestored [{product} + {matrix_bytes} + 64], tmm1",
+                rows = inout(reg) rows => _,
+                row_bytes = in(reg) 4 * width,
+                row_step = const TILE_ROW_BYTES,
+                matrix = inout(reg) matrix.add(column) => _,
+                matrix_bytes = in(reg) 4 * columns,
+                matrix_step = in(reg) 4 * columns * PAIRS,
+                steps = inout(reg) width / PAIRS => _,
+                product = in(reg) product.add(column),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _,
+                options(nostack),
+            );
+        }
     }
 }

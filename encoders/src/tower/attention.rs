@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::fused::{self, softmax};
 use super::packed::{Packed, Run};
+use super::settings::Products;
 use crate::device::attend_packed;
 
 /// What the causal mask adds to forbidden scores: e to this power is 0 in every number type, and unlike −∞ it is finite
@@ -31,10 +32,16 @@ impl Visibility {
 
 /// Attention of every sequence to itself. `qkv` is `[tokens, 3 · hidden]` with queries already divided by √head size;
 /// the result is `[tokens, hidden]`.
-pub(crate) fn self_attention(qkv: &Tensor, packed: &Packed, heads: usize, visibility: &Visibility) -> Result<Tensor> {
+pub(crate) fn self_attention(
+    qkv: &Tensor,
+    packed: &Packed,
+    heads: usize,
+    visibility: &Visibility,
+    products: Products,
+) -> Result<Tensor> {
     let causal = matches!(visibility, Visibility::Causal(_));
     if fused::is_fused(qkv) {
-        return fused::self_attention(qkv, packed, heads, causal);
+        return fused::self_attention(qkv, packed, heads, causal, products);
     }
     if packed.runs().iter().all(|run| run.shape.keys == run.shape.length) {
         let lengths = packed.runs().iter().flat_map(|run| std::iter::repeat_n(run.shape.length, run.sequences));
@@ -105,7 +112,7 @@ mod tests {
 
     fn attend(qkv: &Tensor, shapes: &[(usize, usize)], visibility: &Visibility) -> Vec<Vec<f32>> {
         let packed = Packed::new(shapes.iter().map(|&(length, keys)| SequenceShape { length, keys }));
-        self_attention(qkv, &packed, 2, visibility).unwrap().to_vec2().unwrap()
+        self_attention(qkv, &packed, 2, visibility, Products::InTensors).unwrap().to_vec2().unwrap()
     }
 
     fn close(left: &[f32], right: &[f32]) -> bool {

@@ -7,7 +7,7 @@ use candle_nn::VarBuilder;
 use super::attention::{Visibility, self_attention};
 use super::layers::{FeedForward, LayerNorm, Linear};
 use super::packed::Packed;
-use super::settings::TowerSettings;
+use super::settings::{Products, TowerSettings};
 
 /// Where layer norms stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub(crate) const CLIP_BLOCKS: BlockFamily = BlockFamily {
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     heads: usize,
+    products: Products,
     norm_place: NormPlace,
     /// Queries (divided by √head size), keys and values side by side: one matrix product instead of three.
     queries_keys_values: Linear,
@@ -89,6 +90,7 @@ impl Block {
         let queries_keys_values = Linear::side_by_side(&[queries, square(family.keys)?, square(family.values)?])?;
         Ok(Block {
             heads: settings.heads,
+            products: settings.products,
             norm_place: family.norm_place,
             queries_keys_values: queries_keys_values.with_products(settings.products)?,
             attention_output: square(family.attention_output)?.with_products(settings.products)?,
@@ -102,7 +104,7 @@ impl Block {
     pub(crate) fn forward(&self, hidden: &Tensor, packed: &Packed, visibility: &Visibility) -> Result<Tensor> {
         let attend_onto = |residual: &Tensor, input: &Tensor| {
             let qkv = self.queries_keys_values.forward(input)?;
-            let attended = self_attention(&qkv, packed, self.heads, visibility)?;
+            let attended = self_attention(&qkv, packed, self.heads, visibility, self.products)?;
             self.attention_output.forward_onto(residual, &attended)
         };
         match self.norm_place {

@@ -8,10 +8,13 @@ use candle_core::{
 };
 
 use super::bf16::{self, Bf16Linear, Bf16Matrix};
+#[cfg(target_arch = "x86_64")]
+use super::bf16_attention;
 use super::cpu_attention::{self, AttentionInput};
 use super::cpu_kernels;
 use super::layers::Activation;
 use super::packed::Packed;
+use super::settings::Products;
 
 /// Whether a tensor is computed by this file's operations.
 pub(super) fn is_fused(tensor: &Tensor) -> bool {
@@ -54,8 +57,14 @@ pub(super) fn layer_norm(rows: &Tensor, weight: &Tensor, bias: &Tensor, epsilon:
 }
 
 /// Self-attention on the CPU: `[tokens, 3 · hidden]` to `[tokens, hidden]`.
-pub(super) fn self_attention(qkv: &Tensor, packed: &Packed, heads: usize, causal: bool) -> Result<Tensor> {
-    qkv.apply_op1_no_bwd(&SelfAttention { packed, heads, causal })
+pub(super) fn self_attention(
+    qkv: &Tensor,
+    packed: &Packed,
+    heads: usize,
+    causal: bool,
+    products: Products,
+) -> Result<Tensor> {
+    qkv.apply_op1_no_bwd(&SelfAttention { packed, heads, causal, products })
 }
 
 /// A linear map in bfloat16, on the CPU, with bias and activation.
@@ -171,6 +180,7 @@ struct SelfAttention<'a> {
     packed: &'a Packed,
     heads: usize,
     causal: bool,
+    products: Products,
 }
 
 impl CustomOp1 for SelfAttention<'_> {
@@ -182,9 +192,15 @@ impl CustomOp1 for SelfAttention<'_> {
         let (tokens, triple) = qkv_at.shape().dims2()?;
         let hidden = triple / 3;
         let mut output = vec![0.0; tokens * hidden];
-        let SelfAttention { packed, heads, causal } = *self;
-        let qkv = values(qkv, qkv_at)?;
-        cpu_attention::attend(AttentionInput { qkv, runs: packed.runs(), heads, hidden, causal }, &mut output);
+        let SelfAttention { packed, heads, causal, products } = *self;
+        let input = AttentionInput { qkv: values(qkv, qkv_at)?, runs: packed.runs(), heads, hidden, causal };
+        match products {
+            #[cfg(target_arch = "x86_64")]
+            Products::Bf16OnCpu if bf16_attention::attends(hidden / heads) => {
+                bf16_attention::attend(input, &mut output)
+            }
+            Products::Bf16OnCpu | Products::InTensors => cpu_attention::attend(input, &mut output),
+        }
         Ok((CpuStorage::F32(output), Shape::from((tokens, hidden))))
     }
 }
