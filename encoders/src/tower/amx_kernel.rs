@@ -30,7 +30,7 @@ pub(super) fn multiplies(width: usize) -> bool {
 }
 
 /// Whether this processor has the instructions and the system lets this process use them; asked once.
-fn is_available() -> bool {
+pub(super) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| has_instructions() && tile_registers_are_granted())
 }
@@ -85,7 +85,8 @@ static ALL_TILES: Configuration = {
 };
 
 impl Tiles {
-    /// Configures all registers.
+    /// Configures all registers. One at a time in a thread: the end of a second one would release the first one's
+    /// registers, and the next instruction for them would end the program.
     ///
     /// # Panics
     /// Where there are none.

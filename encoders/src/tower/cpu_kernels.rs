@@ -7,7 +7,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::cpu_functions::{Rounded, exp_of_negative, gelu, gelu_tanh, quick_gelu, tanh};
+use super::cpu_functions::{Arithmetic, Rounded};
 use super::layers::Activation;
 
 /// Vectors in which sums are kept, so that additions need not wait for each other.
@@ -57,12 +57,16 @@ trait ActivationLoop {
 /// A loop and its activation.
 struct Activated<L, F>(L, F);
 
-impl<L: ActivationLoop, F: Fn(f32) -> f32 + Copy> WithSimd for Activated<L, F> {
+impl<L: ActivationLoop, F: Fn(Arithmetic, f32) -> f32 + Copy> WithSimd for Activated<L, F> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        self.0.run(self.1);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (Activated(rows, activate), arithmetic) = (self, Arithmetic::of(simd));
+        rows.run(
+            #[inline(always)]
+            |value| activate(arithmetic, value),
+        );
     }
 }
 
@@ -70,12 +74,12 @@ fn with_activation(activation: Activation, rows: impl ActivationLoop) {
     let arch = pulp::Arch::new();
     // One loop for each activation: a choice inside would keep the compiler from making vector instructions.
     match activation {
-        Activation::Gelu => arch.dispatch(Activated(rows, gelu)),
-        Activation::GeluTanh => arch.dispatch(Activated(rows, gelu_tanh)),
-        Activation::QuickGelu => arch.dispatch(Activated(rows, quick_gelu)),
-        Activation::Relu => arch.dispatch(Activated(rows, |value| if value < 0.0 { 0.0 } else { value })),
-        Activation::Tanh => arch.dispatch(Activated(rows, tanh)),
-        Activation::Identity => arch.dispatch(Activated(rows, |value| value)),
+        Activation::Gelu => arch.dispatch(Activated(rows, Arithmetic::gelu)),
+        Activation::GeluTanh => arch.dispatch(Activated(rows, Arithmetic::gelu_tanh)),
+        Activation::QuickGelu => arch.dispatch(Activated(rows, Arithmetic::quick_gelu)),
+        Activation::Relu => arch.dispatch(Activated(rows, |_, value| if value < 0.0 { 0.0 } else { value })),
+        Activation::Tanh => arch.dispatch(Activated(rows, Arithmetic::tanh)),
+        Activation::Identity => arch.dispatch(Activated(rows, |_, value| value)),
     }
 }
 
@@ -176,8 +180,8 @@ impl WithSimd for Softmax<'_> {
 /// been chosen.
 #[inline(always)]
 pub(super) fn exponentials<S: Simd>(simd: S, row: &mut [f32]) -> f32 {
-    let largest = largest(simd, row);
-    row.iter_mut().for_each(|value| *value = exp_of_negative(*value - largest));
+    let (largest, arithmetic) = (largest(simd, row), Arithmetic::of(simd));
+    row.iter_mut().for_each(|value| *value = arithmetic.exp_of_negative(*value - largest));
     sum(simd, row, |value| value)
 }
 

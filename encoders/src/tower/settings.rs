@@ -34,13 +34,14 @@ pub(crate) struct TowerSettings {
 pub(crate) enum Products {
     /// By candle, in the number type of the tensors.
     InTensors,
-    /// On the CPU, factors rounded to bfloat16 and sums in f32; everything else stays f32.
+    /// On the CPU, factors rounded to bfloat16 and sums in f32; everything else stays f32. Attention's products too, where
+    /// the processor has AMX.
     Bf16OnCpu,
 }
 
 impl Products {
-    /// What a number type means on a device. On the CPU, f16 means f32, and so does bf16 on processors without the
-    /// instruction for it: they would only be slower.
+    /// What a number type means on a device. On the CPU, f16 means f32, and so does bf16 on processors that
+    /// would only be slower with it.
     pub(crate) fn of(dtype: Dtype, device: &Device) -> Products {
         match dtype {
             Dtype::Bf16 if device.is_cpu() && bf16::is_available() => Products::Bf16OnCpu,
