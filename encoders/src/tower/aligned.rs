@@ -1,5 +1,5 @@
-//! Scratch memory that begins at a cache line. Owns where it begins; invariant: as long as it was last sized. A vector
-//! instruction whose 64 bytes lie in two lines takes twice as long; loading a tile of 16 such rows, seven times.
+//! Scratch memory that begins at a cache line. Owns where it begins; invariant: as long as it was last sized. Loading
+//! a tile whose 16 rows lie in two lines each takes several times as long as one whose rows are lines.
 
 use std::ops::{Deref, DerefMut};
 

@@ -3,7 +3,7 @@
 //! chooses at run time; sums are kept in [`PARTS`] vectors. Invariant: results are within a few units in the last place of f32.
 //!
 //! A loop is a `WithSimd` and not a closure: whether a closure's body is compiled with the instructions that were chosen is up
-//! to the compiler's inlining, and in one place it was not.
+//! to the compiler's inlining.
 
 use pulp::{Simd, WithSimd};
 
