@@ -19,7 +19,7 @@ use crate::picture::settings::{PictureSettings, Size};
 use crate::picture::transform::transform;
 use crate::text_loading::DEFAULT_PROJECTION;
 use crate::tower::image::{CHANNELS, ImageTower, PatchGrid};
-use crate::tower::settings::{CLIP_VISION_DEFAULTS, Products, SIGLIP_DEFAULTS, TowerSettings, tower_section};
+use crate::tower::settings::{CLIP_VISION_DEFAULTS, Products, SIGLIP_DEFAULTS, TowerSettings, Workload, tower_section};
 
 /// Largest picture file that is decoded, in bytes.
 pub const DEFAULT_MAX_IMAGE_BYTES: u64 = 20 << 20;
@@ -67,11 +67,32 @@ pub struct ImageEncoder {
 }
 
 impl ImageEncoder {
-    /// Loads the image tower of a checkpoint; reads nothing of its text tower.
+    /// Loads the image tower of a checkpoint for a catalog, as [`crate::TextEncoder::load`] does; reads nothing of its text tower.
     ///
     /// # Errors
     /// When the checkpoint has none, files are missing or malformed, or the device cannot be used.
     pub fn load(checkpoint: &Checkpoint, device: DeviceChoice, dtype: Dtype) -> Result<ImageEncoder, EncoderError> {
+        ImageEncoder::load_for(Workload::Catalog, checkpoint, device, dtype)
+    }
+
+    /// The same for a query now and then. Embeddings differ by no more than rounding in the number type does.
+    ///
+    /// # Errors
+    /// As [`ImageEncoder::load`].
+    pub fn load_for_queries(
+        checkpoint: &Checkpoint,
+        device: DeviceChoice,
+        dtype: Dtype,
+    ) -> Result<ImageEncoder, EncoderError> {
+        ImageEncoder::load_for(Workload::Queries, checkpoint, device, dtype)
+    }
+
+    fn load_for(
+        workload: Workload,
+        checkpoint: &Checkpoint,
+        device: DeviceChoice,
+        dtype: Dtype,
+    ) -> Result<ImageEncoder, EncoderError> {
         let model = ModelFolder::read(checkpoint.folder())?;
         let (architecture, defaults, patch) = match model.family {
             Family::Clip => (Architecture::ClipImage, CLIP_VISION_DEFAULTS, CLIP_DEFAULT_PATCH),
@@ -82,7 +103,7 @@ impl ImageEncoder {
             }
         };
         let device = device.resolve()?;
-        let products = Products::of(dtype, &device);
+        let products = Products::of(dtype, &device, workload);
         let vision = tower_section(&model.config, "vision_config")?;
         let sizes = TowerSettings::read(&vision, defaults, products)?;
         let grid = grid(&vision, patch)?;

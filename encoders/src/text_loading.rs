@@ -14,7 +14,7 @@ use crate::model_folder::{Family, ModelFolder};
 use crate::tokenizer::{TextTokenizer, TokenizerFiles, TokenizerSettings};
 use crate::tower::layers::Linear;
 use crate::tower::settings::{
-    BERT_DEFAULTS, CLIP_TEXT_DEFAULTS, Products, SIGLIP_DEFAULTS, TowerSettings, tower_section,
+    BERT_DEFAULTS, CLIP_TEXT_DEFAULTS, Products, SIGLIP_DEFAULTS, TowerSettings, Workload, tower_section,
 };
 use crate::tower::text::{EndOfSequence, MaskedPadding, Positions, TextTower};
 use crate::tower::text_families::{BertVariant, bert_prefix};
@@ -37,7 +37,12 @@ pub(crate) struct LoadedText {
 }
 
 /// Loads the text tower of a checkpoint.
-pub(crate) fn load(checkpoint: &Checkpoint, device: &Device, dtype: Dtype) -> Result<LoadedText, EncoderError> {
+pub(crate) fn load(
+    checkpoint: &Checkpoint,
+    device: &Device,
+    dtype: Dtype,
+    workload: Workload,
+) -> Result<LoadedText, EncoderError> {
     let model = ModelFolder::read(checkpoint.folder())?;
     let files = TokenizerFiles::read(&model.folder, checkpoint.name())?;
     let weights = Weights::open(&model.folder)?;
@@ -45,7 +50,7 @@ pub(crate) fn load(checkpoint: &Checkpoint, device: &Device, dtype: Dtype) -> Re
     let weights = weights.builder(tensor_dtype(dtype, device), device);
     let failed = EncoderError::tensor(checkpoint.name());
     let config = &model.config;
-    let products = Products::of(dtype, device);
+    let products = Products::of(dtype, device, workload);
 
     let (architecture, mut tower, padding, usual_length) = match model.family {
         Family::Bert | Family::Roberta => {

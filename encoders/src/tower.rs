@@ -5,6 +5,8 @@
 
 mod aligned;
 #[cfg(target_arch = "x86_64")]
+mod amx_f32_kernel;
+#[cfg(target_arch = "x86_64")]
 mod amx_kernel;
 mod attention;
 mod bf16;
@@ -15,10 +17,15 @@ mod block;
 mod cpu_attention;
 mod cpu_functions;
 mod cpu_kernels;
+mod cpu_linear;
+#[cfg(target_arch = "x86_64")]
+mod f32_tiles;
 mod fused;
 pub(crate) mod image;
 pub(crate) mod layers;
 mod packed;
 pub(crate) mod settings;
+#[cfg(target_arch = "x86_64")]
+mod split;
 pub(crate) mod text;
 pub(crate) mod text_families;

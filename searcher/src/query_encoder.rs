@@ -129,7 +129,7 @@ impl Space {
     fn text_tower(&self, encoders: &QueryEncoders) -> Result<Arc<TextEncoder>, SearchError> {
         loaded(&self.text, || {
             let checkpoint = self.verified(&encoders.folder)?;
-            let encoder = TextEncoder::load(&checkpoint, encoders.device, self.dtype)?;
+            let encoder = TextEncoder::load_for_queries(&checkpoint, encoders.device, self.dtype)?;
             self.check(encoder.spec(), &[], checkpoint.folder())?;
             Ok(encoder)
         })
@@ -138,7 +138,7 @@ impl Space {
     fn image_tower(&self, encoders: &QueryEncoders) -> Result<Arc<ImageEncoder>, SearchError> {
         loaded(&self.image, || {
             let checkpoint = self.verified(&encoders.folder)?;
-            let encoder = ImageEncoder::load(&checkpoint, encoders.device, self.dtype)?;
+            let encoder = ImageEncoder::load_for_queries(&checkpoint, encoders.device, self.dtype)?;
             self.check_image(&encoder, checkpoint.folder())?;
             Ok(encoder)
         })

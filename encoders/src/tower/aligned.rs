@@ -14,12 +14,14 @@ pub(super) struct Aligned<T> {
     length: usize,
 }
 
-impl<T: Copy + Default> Aligned<T> {
+impl<T> Default for Aligned<T> {
     /// None.
-    pub(super) fn empty() -> Aligned<T> {
+    fn default() -> Aligned<T> {
         Aligned { numbers: Vec::new(), start: 0, length: 0 }
     }
+}
 
+impl<T: Copy + Default> Aligned<T> {
     /// So many zeros.
     pub(super) fn zeros(length: usize) -> Aligned<T> {
         let spare = LINE_BYTES / size_of::<T>();
@@ -59,7 +61,7 @@ mod tests {
 
     #[test]
     fn begins_at_a_line_whatever_its_length() {
-        let mut numbers = Aligned::<u16>::empty();
+        let mut numbers = Aligned::<u16>::default();
         assert!(numbers.is_empty());
         for length in [1, 1000, 3, 1_000_000, 0] {
             numbers.resize(length);

@@ -49,7 +49,7 @@ pub(super) fn round_to_bf16(values: &[f32], rounded: &mut [u16]) {
 }
 
 /// A loop that applies an activation.
-trait ActivationLoop {
+pub(super) trait ActivationLoop {
     /// To be inlined.
     fn run(self, activate: impl Fn(f32) -> f32 + Copy);
 }
@@ -70,7 +70,8 @@ impl<L: ActivationLoop, F: Fn(Arithmetic, f32) -> f32 + Copy> WithSimd for Activ
     }
 }
 
-fn with_activation(activation: Activation, rows: impl ActivationLoop) {
+/// Runs a loop with an activation, compiled for the instructions of this processor.
+pub(super) fn with_activation(activation: Activation, rows: impl ActivationLoop) {
     let arch = pulp::Arch::new();
     // One loop for each activation: a choice inside would keep the compiler from making vector instructions.
     match activation {

@@ -7,12 +7,12 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Result, Shape, Tensor,
 };
 
-use super::bf16::{self, Bf16Linear, Bf16Matrix};
 #[cfg(target_arch = "x86_64")]
 use super::bf16_attention;
 use super::cpu_attention::{self, AttentionInput};
 use super::cpu_kernels;
-use super::layers::Activation;
+use super::cpu_linear::{self, CpuLinear, CpuWeight};
+use super::layers::{Activation, PackedLinear};
 use super::packed::Packed;
 use super::settings::Products;
 
@@ -67,27 +67,36 @@ pub(super) fn self_attention(
     qkv.apply_op1_no_bwd(&SelfAttention { packed, heads, causal, products })
 }
 
-/// A linear map in bfloat16, on the CPU, with bias and activation.
-pub(super) fn bf16_linear(rows: &Tensor, weight: &Bf16Matrix, bias: &Tensor, activation: Activation) -> Result<Tensor> {
-    rows.apply_op2_no_bwd(bias, &Bf16Activated { weight, activation })
+/// A linear map with a packed weight, on the CPU, with bias and activation.
+pub(super) fn cpu_linear<W: CpuWeight>(
+    rows: &Tensor,
+    map: &PackedLinear<W>,
+    activation: Activation,
+) -> Result<Tensor> {
+    rows.apply_op2_no_bwd(&map.bias, &LinearActivated { weight: &map.weight, activation })
 }
 
 /// The same with a residual added in place of an activation.
-pub(super) fn bf16_linear_onto(rows: &Tensor, weight: &Bf16Matrix, bias: &Tensor, residual: &Tensor) -> Result<Tensor> {
-    rows.apply_op3_no_bwd(bias, residual, &Bf16Onto { weight })
+pub(super) fn cpu_linear_onto<W: CpuWeight>(
+    rows: &Tensor,
+    map: &PackedLinear<W>,
+    residual: &Tensor,
+) -> Result<Tensor> {
+    rows.apply_op3_no_bwd(&map.bias, residual, &LinearOnto { weight: &map.weight })
 }
 
-/// The feed-forward part of a block in bfloat16, on the CPU.
-pub(super) fn bf16_feed_forward(
+/// The feed-forward part of a block with packed weights, on the CPU.
+pub(super) fn cpu_feed_forward<W: CpuWeight>(
     rows: &Tensor,
-    (widen, widen_bias): (&Bf16Matrix, &Tensor),
+    widen: &PackedLinear<W>,
     activation: Activation,
-    (narrow, narrow_bias): (&Bf16Matrix, &Tensor),
+    narrow: &PackedLinear<W>,
     residual: &Tensor,
 ) -> Result<Tensor> {
     // An operation takes three tensors; the rows and the residual change with each call, the biases do not.
-    let biases = Tensor::cat(&[widen_bias, narrow_bias], 0)?;
-    rows.apply_op3_no_bwd(&biases, residual, &Bf16FeedForward { widen, activation, narrow })
+    let biases = Tensor::cat(&[&widen.bias, &narrow.bias], 0)?;
+    let operation = CpuFeedForward { widen: &widen.weight, activation, narrow: &narrow.weight };
+    rows.apply_op3_no_bwd(&biases, residual, &operation)
 }
 
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -199,20 +208,20 @@ impl CustomOp1 for SelfAttention<'_> {
             Products::Bf16OnCpu if bf16_attention::attends(hidden / heads) => {
                 bf16_attention::attend(input, &mut output)
             }
-            Products::Bf16OnCpu | Products::InTensors => cpu_attention::attend(input, &mut output),
+            _ => cpu_attention::attend(input, &mut output),
         }
         Ok((CpuStorage::F32(output), Shape::from((tokens, hidden))))
     }
 }
 
-struct Bf16Activated<'a> {
-    weight: &'a Bf16Matrix,
+struct LinearActivated<'a, W> {
+    weight: &'a W,
     activation: Activation,
 }
 
-impl CustomOp2 for Bf16Activated<'_> {
+impl<W: CpuWeight> CustomOp2 for LinearActivated<'_, W> {
     fn name(&self) -> &'static str {
-        "bf16-linear"
+        "cpu-linear"
     }
 
     fn cpu_fwd(
@@ -224,19 +233,19 @@ impl CustomOp2 for Bf16Activated<'_> {
     ) -> Result<(CpuStorage, Shape)> {
         let shape = (rows_at.shape().dims2()?.0, self.weight.outputs());
         let mut output = vec![0.0; shape.0 * shape.1];
-        let layer = Bf16Linear { weight: self.weight, bias: values(bias, bias_at)? };
-        bf16::linear(values(rows, rows_at)?, layer, self.activation, &mut output);
+        let layer = CpuLinear { weight: self.weight, bias: values(bias, bias_at)? };
+        cpu_linear::linear(values(rows, rows_at)?, layer, self.activation, &mut output);
         Ok((CpuStorage::F32(output), Shape::from(shape)))
     }
 }
 
-struct Bf16Onto<'a> {
-    weight: &'a Bf16Matrix,
+struct LinearOnto<'a, W> {
+    weight: &'a W,
 }
 
-impl CustomOp3 for Bf16Onto<'_> {
+impl<W: CpuWeight> CustomOp3 for LinearOnto<'_, W> {
     fn name(&self) -> &'static str {
-        "bf16-linear-onto"
+        "cpu-linear-onto"
     }
 
     fn cpu_fwd(
@@ -250,21 +259,21 @@ impl CustomOp3 for Bf16Onto<'_> {
     ) -> Result<(CpuStorage, Shape)> {
         let residual = values(residual, residual_at)?;
         let mut output = vec![0.0; residual.len()];
-        let layer = Bf16Linear { weight: self.weight, bias: values(bias, bias_at)? };
-        bf16::linear_onto(values(rows, rows_at)?, layer, residual, &mut output);
+        let layer = CpuLinear { weight: self.weight, bias: values(bias, bias_at)? };
+        cpu_linear::linear_onto(values(rows, rows_at)?, layer, residual, &mut output);
         Ok((CpuStorage::F32(output), residual_at.shape().clone()))
     }
 }
 
-struct Bf16FeedForward<'a> {
-    widen: &'a Bf16Matrix,
+struct CpuFeedForward<'a, W> {
+    widen: &'a W,
     activation: Activation,
-    narrow: &'a Bf16Matrix,
+    narrow: &'a W,
 }
 
-impl CustomOp3 for Bf16FeedForward<'_> {
+impl<W: CpuWeight> CustomOp3 for CpuFeedForward<'_, W> {
     fn name(&self) -> &'static str {
-        "bf16-feed-forward"
+        "cpu-feed-forward"
     }
 
     fn cpu_fwd(
@@ -279,9 +288,9 @@ impl CustomOp3 for Bf16FeedForward<'_> {
         let residual = values(residual, residual_at)?;
         let mut output = vec![0.0; residual.len()];
         let (widen_bias, narrow_bias) = values(biases, biases_at)?.split_at(self.widen.outputs());
-        let widen = Bf16Linear { weight: self.widen, bias: widen_bias };
-        let narrow = Bf16Linear { weight: self.narrow, bias: narrow_bias };
-        bf16::feed_forward(values(rows, rows_at)?, widen, self.activation, narrow, residual, &mut output);
+        let widen = CpuLinear { weight: self.widen, bias: widen_bias };
+        let narrow = CpuLinear { weight: self.narrow, bias: narrow_bias };
+        W::feed_forward(values(rows, rows_at)?, widen, self.activation, narrow, residual, &mut output);
         Ok((CpuStorage::F32(output), residual_at.shape().clone()))
     }
 }

@@ -5,21 +5,35 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::bf16::Bf16Matrix;
+use super::cpu_linear::CpuWeight;
+#[cfg(target_arch = "x86_64")]
+use super::f32_tiles::SplitMatrix;
 use super::fused;
 use super::settings::{Products, TowerSettings};
 
 /// A linear map with or without a bias.
 #[derive(Clone, Debug)]
-pub(crate) struct Linear {
-    weight: Weight,
-    bias: Option<Tensor>,
+pub(crate) struct Linear(Form);
+
+/// A map's weight `[out, in]` and bias, for the way in which it is multiplied.
+#[derive(Clone, Debug)]
+enum Form {
+    /// As published, for products of tensors.
+    Plain { weight: Tensor, bias: Option<Tensor> },
+    /// In bfloat16 on the CPU.
+    Bf16(PackedLinear<Bf16Matrix>),
+    /// In f32 by tiles on the CPU.
+    #[cfg(target_arch = "x86_64")]
+    F32(PackedLinear<SplitMatrix>),
 }
 
-/// A weight `[out, in]`, as published, or ready for products in bfloat16 on the CPU.
+/// A weight that was packed, and its bias.
 #[derive(Clone, Debug)]
-enum Weight {
-    Plain(Tensor),
-    Bf16(Bf16Matrix),
+pub(super) struct PackedLinear<W> {
+    /// Weight `[out, in]`.
+    pub(super) weight: W,
+    /// Bias `[out]`; zeros where there was none.
+    pub(super) bias: Tensor,
 }
 
 impl Linear {
@@ -36,58 +50,60 @@ impl Linear {
 
     /// From tensors that are at hand.
     pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Linear {
-        Linear { weight: Weight::Plain(weight), bias }
+        Linear(Form::Plain { weight, bias })
     }
 
     /// Several maps of the same input as one, their outputs side by side. Before [`Linear::with_products`].
     pub(crate) fn side_by_side(parts: &[Linear]) -> Result<Linear> {
-        let weights: Vec<&Tensor> = parts.iter().map(Linear::plain).collect::<Result<_>>()?;
-        let biases: Option<Vec<&Tensor>> = parts.iter().map(|part| part.bias.as_ref()).collect();
+        let parts: Vec<_> = parts.iter().map(Linear::plain).collect::<Result<_>>()?;
+        let weights: Vec<&Tensor> = parts.iter().map(|(weight, _)| *weight).collect();
+        let biases: Option<Vec<&Tensor>> = parts.iter().map(|(_, bias)| bias.as_ref()).collect();
         let bias = biases.map(|biases| Tensor::cat(&biases, 0)).transpose()?;
         Ok(Linear::new(Tensor::cat(&weights, 0)?, bias))
     }
 
     /// The same map with its output multiplied by a number. Before [`Linear::with_products`].
     pub(crate) fn scaled(&self, factor: f64) -> Result<Linear> {
-        let bias = self.bias.as_ref().map(|bias| bias * factor).transpose()?;
-        Ok(Linear::new((self.plain()? * factor)?, bias))
+        let (weight, bias) = self.plain()?;
+        let bias = bias.as_ref().map(|bias| bias * factor).transpose()?;
+        Ok(Linear::new((weight * factor)?, bias))
     }
 
     /// The same map, made ready for the way it will be multiplied.
     pub(crate) fn with_products(self, products: Products) -> Result<Linear> {
-        match products {
-            Products::InTensors => Ok(self),
+        let (weight, bias) = self.plain()?;
+        let packed_bias = || match bias {
+            Some(bias) => Ok(bias.clone()),
+            None => Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device()),
+        };
+        let form = match products {
+            Products::InTensors => None,
             Products::Bf16OnCpu => {
-                let weight = self.plain()?;
-                let bias = match self.bias {
-                    Some(ref bias) => bias.clone(),
-                    None => Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device())?,
-                };
-                Ok(Linear { weight: Weight::Bf16(Bf16Matrix::pack(weight)?), bias: Some(bias) })
+                Some(Form::Bf16(PackedLinear { weight: Bf16Matrix::pack(weight)?, bias: packed_bias()? }))
             }
-        }
+            #[cfg(target_arch = "x86_64")]
+            Products::F32InTiles => match SplitMatrix::pack(weight)? {
+                Some(weight) => Some(Form::F32(PackedLinear { weight, bias: packed_bias()? })),
+                None => None,
+            },
+        };
+        Ok(form.map_or(self, Linear))
     }
 
-    fn plain(&self) -> Result<&Tensor> {
-        match &self.weight {
-            Weight::Plain(weight) => Ok(weight),
-            Weight::Bf16(_) => candle_core::bail!("a packed weight cannot be changed"),
-        }
-    }
-
-    /// Weight and bias, where products are in bfloat16 on the CPU.
-    fn bf16(&self) -> Option<(&Bf16Matrix, &Tensor)> {
-        match (&self.weight, &self.bias) {
-            (Weight::Bf16(weight), Some(bias)) => Some((weight, bias)),
-            (Weight::Plain(_), _) | (_, None) => None,
+    fn plain(&self) -> Result<(&Tensor, &Option<Tensor>)> {
+        match &self.0 {
+            Form::Plain { weight, bias } => Ok((weight, bias)),
+            _ => candle_core::bail!("a packed weight cannot be changed"),
         }
     }
 
     /// Outputs.
     pub(crate) fn outputs(&self) -> Result<usize> {
-        match &self.weight {
-            Weight::Plain(weight) => weight.dim(0),
-            Weight::Bf16(weight) => Ok(weight.outputs()),
+        match &self.0 {
+            Form::Plain { weight, .. } => weight.dim(0),
+            Form::Bf16(packed) => Ok(packed.weight.outputs()),
+            #[cfg(target_arch = "x86_64")]
+            Form::F32(packed) => Ok(packed.weight.outputs()),
         }
     }
 
@@ -98,25 +114,27 @@ impl Linear {
 
     /// Applies it and an activation to `[rows, in]`.
     pub(crate) fn forward_activated(&self, rows: &Tensor, activation: Activation) -> Result<Tensor> {
-        if let Some((weight, bias)) = self.bf16() {
-            return fused::bf16_linear(rows, weight, bias, activation);
-        }
-        let product = rows.matmul(&self.plain()?.t()?)?;
-        match &self.bias {
-            Some(bias) => fused::add_bias_activate(product, bias, activation),
-            None => activation.forward(&product),
+        match &self.0 {
+            Form::Plain { weight, bias: Some(bias) } => {
+                fused::add_bias_activate(rows.matmul(&weight.t()?)?, bias, activation)
+            }
+            Form::Plain { weight, bias: None } => activation.forward(&rows.matmul(&weight.t()?)?),
+            Form::Bf16(packed) => fused::cpu_linear(rows, packed, activation),
+            #[cfg(target_arch = "x86_64")]
+            Form::F32(packed) => fused::cpu_linear(rows, packed, activation),
         }
     }
 
     /// Applies it to `[rows, in]` and adds the result to `[rows, out]`.
     pub(crate) fn forward_onto(&self, residual: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        if let Some((weight, bias)) = self.bf16() {
-            return fused::bf16_linear_onto(rows, weight, bias, residual);
-        }
-        let product = rows.matmul(&self.plain()?.t()?)?;
-        match &self.bias {
-            Some(bias) => fused::add_bias_and_rows(product, bias, residual),
-            None => residual + product,
+        match &self.0 {
+            Form::Plain { weight, bias: Some(bias) } => {
+                fused::add_bias_and_rows(rows.matmul(&weight.t()?)?, bias, residual)
+            }
+            Form::Plain { weight, bias: None } => residual + rows.matmul(&weight.t()?)?,
+            Form::Bf16(packed) => fused::cpu_linear_onto(rows, packed, residual),
+            #[cfg(target_arch = "x86_64")]
+            Form::F32(packed) => fused::cpu_linear_onto(rows, packed, residual),
         }
     }
 }
@@ -146,10 +164,16 @@ impl FeedForward {
 
     /// Applies it to every row and adds the result to the residual.
     pub(crate) fn forward_onto(&self, residual: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        if let (Some(widen), Some(narrow)) = (self.widen.bf16(), self.narrow.bf16()) {
-            return fused::bf16_feed_forward(rows, widen, self.activation, narrow, residual);
+        match (&self.widen.0, &self.narrow.0) {
+            (Form::Bf16(widen), Form::Bf16(narrow)) => {
+                fused::cpu_feed_forward(rows, widen, self.activation, narrow, residual)
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Form::F32(widen), Form::F32(narrow)) => {
+                fused::cpu_feed_forward(rows, widen, self.activation, narrow, residual)
+            }
+            _ => self.narrow.forward_onto(residual, &self.widen.forward_activated(rows, self.activation)?),
         }
-        self.narrow.forward_onto(residual, &self.widen.forward_activated(rows, self.activation)?)
     }
 }
 

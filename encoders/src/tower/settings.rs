@@ -6,6 +6,8 @@ use candle_core::Device;
 use schemas::Dtype;
 
 use super::bf16;
+#[cfg(target_arch = "x86_64")]
+use super::f32_tiles;
 pub(crate) use super::layers::Activation;
 use crate::error::EncoderError;
 use crate::json::Section;
@@ -37,17 +39,32 @@ pub(crate) enum Products {
     /// On the CPU, factors rounded to bfloat16 and sums in f32; everything else stays f32. Attention's products too, where
     /// the processor has AMX.
     Bf16OnCpu,
+    /// On the CPU, in f32 by the tiles of AMX, where weights fill them; by candle, where they do not.
+    #[cfg(target_arch = "x86_64")]
+    F32InTiles,
 }
 
 impl Products {
-    /// What a number type means on a device. On the CPU, f16 means f32, and so does bf16 on processors that
+    /// What a number type means on a device for some work. On the CPU, f16 means f32, and so does bf16 on processors that
     /// would only be slower with it.
-    pub(crate) fn of(dtype: Dtype, device: &Device) -> Products {
-        match dtype {
-            Dtype::Bf16 if device.is_cpu() && bf16::is_available() => Products::Bf16OnCpu,
-            Dtype::Bf16 | Dtype::F16 | Dtype::F32 => Products::InTensors,
+    pub(crate) fn of(dtype: Dtype, device: &Device, workload: Workload) -> Products {
+        match (dtype, workload) {
+            (Dtype::F32 | Dtype::F16 | Dtype::Bf16, _) if !device.is_cpu() => Products::InTensors,
+            (Dtype::Bf16, _) if bf16::is_available() => Products::Bf16OnCpu,
+            #[cfg(target_arch = "x86_64")]
+            (_, Workload::Catalog) if f32_tiles::is_available() => Products::F32InTiles,
+            (Dtype::F32 | Dtype::F16 | Dtype::Bf16, Workload::Catalog | Workload::Queries) => Products::InTensors,
         }
     }
+}
+
+/// What an encoder is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// Many inputs, for which it pays to pack weights when they are loaded.
+    Catalog,
+    /// One now and then, for which it does not.
+    Queries,
 }
 
 /// What transformers assumes where a config says nothing (`BertConfig`, `XLMRobertaConfig`, `ChineseCLIPTextConfig`).
