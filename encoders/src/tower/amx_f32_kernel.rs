@@ -101,19 +101,31 @@ pub(super) fn multiply(
     assert!([inputs.start, inputs.end].iter().all(|at| at.is_multiple_of(STEP)) && inputs.len() == rows.steps() * STEP);
     assert!([outputs.start, outputs.end].iter().all(|at| at.is_multiple_of(COLUMNS)) && inputs.end <= weight.inputs);
     let tiles = Tiles::configure();
-    let stride = outputs.len();
+    let (stride, last_output) = (outputs.len(), outputs.end - COLUMNS);
     for (first_output, column) in outputs.step_by(COLUMNS).zip((0..).step_by(COLUMNS)) {
         let panel = weight.panel(first_output, &inputs);
+        let next = weight.panel(last_output.min(first_output + COLUMNS), &inputs);
+        // The first rows fetch the next panel, a quarter each.
+        let fetched = next.chunks_exact(panel.len() / 4).chain(std::iter::repeat(panel));
         let pairs_of_tiles = rows.tiles().chunks_exact(2 * rows.steps() * PARTS * TILE);
-        for (rows, product) in pairs_of_tiles.zip(product.chunks_mut(ROWS * stride)) {
-            multiply_tiles(&tiles, rows, panel, sum, &mut product[column..], stride);
+        for ((rows, product), fetched) in pairs_of_tiles.zip(product.chunks_mut(ROWS * stride)).zip(fetched) {
+            multiply_tiles(&tiles, rows, panel, fetched, sum, &mut product[column..], stride);
         }
     }
 }
 
-/// The product of [`ROWS`] rows and one panel, to rows that begin `stride` numbers apart.
+/// The product of [`ROWS`] rows and one panel, to rows that begin `stride` numbers apart. Meanwhile as much as a quarter of a
+/// panel is fetched into the second-level cache: a core that waits for weights, which do not fit it, takes a third longer.
 #[expect(unsafe_code, reason = "assembly")]
-fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mut [f32], stride: usize) {
+fn multiply_tiles(
+    _: &Tiles,
+    rows: &[u16],
+    panel: &[u16],
+    fetched: &[u16],
+    sum: Sum,
+    product: &mut [f32],
+    stride: usize,
+) {
     const TILE_BYTES: usize = 2 * TILE;
     let half = rows.len() / 2;
     let steps = half / (PARTS * TILE);
@@ -123,6 +135,7 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
     // SAFETY: the tiles are configured as `_` shows. Each step reads three tiles of the upper rows, three of the lower and six
     // of the panel, so by the first assertion all those reads are inside the two slices; by the second, the 32 numbers that
     // are read and written in each of 32 rows of the product are inside that, which is borrowed mutably and so apart from both.
+    // Fetching changes nothing, wherever it reads.
     unsafe {
         asm!(
             "test {onto}, {onto}",
@@ -140,6 +153,10 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
             "2:",
             // The first part of the rows and the third of the weight. From each product of parts to the next only one factor
             // changes, and loads stand between multiplications that need not wait for them.
+            "prefetcht1 [{fetched} + 0]",
+            "prefetcht1 [{fetched} + 64]",
+            "prefetcht1 [{fetched} + 128]",
+            "prefetcht1 [{fetched} + 192]",
             "tileloadd tmm4, [{upper} + {line}]",
             "tileloadd tmm6, [{panel} + {line} + 4 * {tile}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
@@ -149,6 +166,10 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
             // First and second.
+            "prefetcht1 [{fetched} + 256]",
+            "prefetcht1 [{fetched} + 320]",
+            "prefetcht1 [{fetched} + 384]",
+            "prefetcht1 [{fetched} + 448]",
             "tileloadd tmm6, [{panel} + {line} + 2 * {tile}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm7, [{panel} + {line} + 3 * {tile}]",
@@ -158,6 +179,10 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
             "tdpbf16ps tmm3, tmm5, tmm7",
             "tileloadd tmm5, [{lower} + {line} + {tile}]",
             // Second and second.
+            "prefetcht1 [{fetched} + 512]",
+            "prefetcht1 [{fetched} + 576]",
+            "prefetcht1 [{fetched} + 640]",
+            "prefetcht1 [{fetched} + 704]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm2, tmm5, tmm6",
@@ -165,6 +190,10 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
             "tdpbf16ps tmm3, tmm5, tmm7",
             "tileloadd tmm7, [{panel} + {line} + {tile}]",
             // Second and first.
+            "prefetcht1 [{fetched} + 768]",
+            "prefetcht1 [{fetched} + 832]",
+            "prefetcht1 [{fetched} + 896]",
+            "prefetcht1 [{fetched} + 960]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tileloadd tmm4, [{upper} + {line} + 2 * {tile}]",
@@ -172,6 +201,10 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
             "tdpbf16ps tmm3, tmm5, tmm7",
             "tileloadd tmm5, [{lower} + {line} + 2 * {tile}]",
             // Third and first.
+            "prefetcht1 [{fetched} + 1024]",
+            "prefetcht1 [{fetched} + 1088]",
+            "prefetcht1 [{fetched} + 1152]",
+            "prefetcht1 [{fetched} + 1216]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tileloadd tmm4, [{upper} + {line}]",
@@ -179,10 +212,15 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
             "tdpbf16ps tmm3, tmm5, tmm7",
             "tileloadd tmm5, [{lower} + {line}]",
             // First and first.
+            "prefetcht1 [{fetched} + 1280]",
+            "prefetcht1 [{fetched} + 1344]",
+            "prefetcht1 [{fetched} + 1408]",
+            "prefetcht1 [{fetched} + 1472]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {fetched}, 6 * {tile} / 4",
             "add {upper}, 3 * {tile}",
             "add {lower}, 3 * {tile}",
             "add {panel}, 6 * {tile}",
@@ -197,6 +235,7 @@ fn multiply_tiles(_: &Tiles, rows: &[u16], panel: &[u16], sum: Sum, product: &mu
             upper = inout(reg) rows => _,
             lower = inout(reg) rows.add(half) => _,
             panel = inout(reg) panel => _,
+            fetched = inout(reg) fetched.as_ptr() => _,
             line = in(reg) 2 * STEP,
             steps = inout(reg) steps => _,
             product = in(reg) product,

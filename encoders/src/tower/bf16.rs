@@ -35,6 +35,8 @@ impl Bf16Matrix {
 }
 
 impl CpuWeight for Bf16Matrix {
+    const ROWS_PER_BLOCK: usize = 128;
+
     /// Pairs of rounded values.
     type Factors = Aligned<u32>;
 
@@ -66,7 +68,7 @@ impl CpuWeight for Bf16Matrix {
     ) {
         let (mut pairs, mut wide, mut product) = (Aligned::default(), Aligned::default(), Aligned::default());
         let (inputs, outputs) = (widen.weight.inputs(), narrow.weight.outputs());
-        for block in blocks(rows, inputs, output, outputs) {
+        for block in blocks::<Self>(rows, inputs, output, outputs) {
             let count = block.rows.len() / inputs;
             round(block.rows, inputs, &mut pairs);
             widen.weight.multiply(&pairs, count, &mut product);

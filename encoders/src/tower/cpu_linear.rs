@@ -7,11 +7,15 @@ use super::aligned::Aligned;
 use super::cpu_kernels;
 use super::layers::Activation;
 
-/// Rows that are taken through a layer at once: their widest intermediate result stays in the second-level cache.
-pub(super) const ROWS_PER_BLOCK: usize = 128;
+/// What the rows of a block are a multiple of: those that share each load of weights in every kernel.
+const GRANULE: usize = 32;
 
 /// A weight `[out, in]`, packed for products on the CPU.
 pub(super) trait CpuWeight: Sized + Send + Sync {
+    /// Rows that are taken through a layer at once. The more, the less often weights are read; but intermediate results are to
+    /// stay in the second-level cache.
+    const ROWS_PER_BLOCK: usize;
+
     /// Rows that are ready to be multiplied.
     type Factors: Default;
 
@@ -73,15 +77,17 @@ impl Block<'_> {
     }
 }
 
-/// Cuts rows of so many inputs, and an output of so many outputs, into blocks.
-pub(super) fn blocks<'a>(
+/// Cuts rows of so many inputs, and an output of so many outputs, into blocks of nearly the same size.
+pub(super) fn blocks<'a, W: CpuWeight>(
     rows: &'a [f32],
     inputs: usize,
     output: &'a mut [f32],
     outputs: usize,
 ) -> impl Iterator<Item = Block<'a>> {
-    let parts = rows.chunks(ROWS_PER_BLOCK * inputs).zip(output.chunks_mut(ROWS_PER_BLOCK * outputs));
-    let begins = (0..).step_by(ROWS_PER_BLOCK * outputs);
+    let count = rows.len() / inputs;
+    let rows_per_block = count.div_ceil(count.div_ceil(W::ROWS_PER_BLOCK).max(1)).max(1).next_multiple_of(GRANULE);
+    let parts = rows.chunks(rows_per_block * inputs).zip(output.chunks_mut(rows_per_block * outputs));
+    let begins = (0..).step_by(rows_per_block * outputs);
     parts.zip(begins).map(|((rows, output), begin)| Block { rows, output, begin })
 }
 
@@ -116,7 +122,7 @@ fn each_product<W: CpuWeight>(
 ) {
     let (mut factors, mut product) = (W::Factors::default(), Aligned::default());
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
-    for block in blocks(rows, inputs, output, outputs) {
+    for block in blocks::<W>(rows, inputs, output, outputs) {
         W::take(block.rows, inputs, &mut factors);
         weight.multiply(&factors, block.rows.len() / inputs, &mut product);
         finish(block, &product);

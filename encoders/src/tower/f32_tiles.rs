@@ -14,7 +14,7 @@ use super::layers::Activation;
 use super::split::{ROWS, SplitRows};
 
 /// Wide columns of a feed-forward layer that are computed at once: with their parts they stay in the second-level cache.
-const WIDE_COLUMNS: usize = 768;
+const WIDE_COLUMNS: usize = 384;
 
 /// A weight `[out, in]`, split and packed.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ impl SplitMatrix {
 }
 
 impl CpuWeight for SplitMatrix {
+    const ROWS_PER_BLOCK: usize = 256;
+
     type Factors = SplitRows;
 
     fn inputs(&self) -> usize {
@@ -68,7 +70,7 @@ impl CpuWeight for SplitMatrix {
         let (mut factors, mut wide_factors) = (SplitRows::default(), SplitRows::default());
         let (mut wide, mut product) = (Aligned::default(), Aligned::default());
         let (inputs, width, outputs) = (widen.weight.inputs(), widen.weight.outputs(), narrow.weight.outputs());
-        for block in blocks(rows, inputs, output, outputs) {
+        for block in blocks::<Self>(rows, inputs, output, outputs) {
             let count = block.rows.len() / inputs;
             let padded = count.next_multiple_of(ROWS);
             factors.split(block.rows, inputs);
