@@ -3,6 +3,7 @@
 //! rows and what follows a product are `cpu_linear`'s. Invariant: a row of the product depends on the same row of the input
 //! only, and is the same to the bit in any batch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
@@ -36,6 +37,7 @@ impl Bf16Matrix {
 
 impl CpuWeight for Bf16Matrix {
     const ROWS_PER_BLOCK: usize = 128;
+    const COLUMNS_AT_ONCE: usize = 384;
 
     /// Pairs of rounded values.
     type Factors = Aligned<u32>;
@@ -52,9 +54,9 @@ impl CpuWeight for Bf16Matrix {
         round(rows, width, pairs);
     }
 
-    fn multiply(&self, pairs: &Aligned<u32>, rows: usize, product: &mut Aligned<f32>) {
-        product.resize(rows * self.outputs());
-        bf16_kernel::multiply(pairs, &self.0, product);
+    fn multiply(&self, pairs: &Aligned<u32>, rows: usize, columns: Range<usize>, product: &mut Aligned<f32>) {
+        product.resize(rows * columns.len());
+        bf16_kernel::multiply(pairs, &self.0, columns, product);
     }
 
     /// The wide rows never leave the cache.
@@ -67,14 +69,14 @@ impl CpuWeight for Bf16Matrix {
         output: &mut [f32],
     ) {
         let (mut pairs, mut wide, mut product) = (Aligned::default(), Aligned::default(), Aligned::default());
-        let (inputs, outputs) = (widen.weight.inputs(), narrow.weight.outputs());
-        for block in blocks::<Self>(rows, inputs, output, outputs) {
+        let (inputs, width, outputs) = (widen.weight.inputs(), widen.weight.outputs(), narrow.weight.outputs());
+        for mut block in blocks::<Self>(rows, inputs, output, outputs) {
             let count = block.rows.len() / inputs;
             round(block.rows, inputs, &mut pairs);
-            widen.weight.multiply(&pairs, count, &mut product);
+            widen.weight.multiply(&pairs, count, 0..width, &mut product);
             activate_to_pairs(&product, widen.bias, activation, &mut wide);
-            narrow.weight.multiply(&wide, count, &mut product);
-            block.finish_onto(&product, narrow.bias, residual);
+            narrow.weight.multiply(&wide, count, 0..outputs, &mut product);
+            block.finish_onto(0..outputs, &product, narrow.bias, residual);
         }
     }
 }
@@ -87,7 +89,7 @@ fn round(values: &[f32], width: usize, pairs: &mut Aligned<u32>) {
 /// Adds biases to rows as wide as these, applies an activation, and rounds.
 fn activate_to_pairs(values: &[f32], bias: &[f32], activation: Activation, pairs: &mut Aligned<u32>) {
     to_pairs(values, bias.len(), pairs, |values, rounded| {
-        cpu_kernels::add_bias_activate_to(values, bias, activation, rounded);
+        cpu_kernels::add_bias_activate_to(values, bias, activation, rounded, bias.len());
     });
 }
 

@@ -6,6 +6,8 @@
 //! Source: Intel 64 and IA-32 Architectures Software Developer's Manual, `VDPBF16PS`. A register tile of 8 rows and 48
 //! columns (24 of the 32 registers hold sums) loads 3 vectors and broadcasts 8 pairs for every 24 multiplications.
 
+use std::ops::Range;
+
 use super::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
 use super::amx_kernel;
@@ -75,24 +77,27 @@ fn has_instruction() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")
 }
 
-/// `rows · weightᵀ`: rows of [`pairs_of`] the weight's inputs, a product of rows × outputs.
+/// `rows · weightᵀ`, of some outputs, which begin where a panel does: rows of [`pairs_of`] the weight's inputs, a product of
+/// rows × those outputs.
 ///
 /// # Panics
 /// When the processor has no such instruction, which whoever packs a weight has asked.
-pub(super) fn multiply(rows: &[u32], weight: &Panels, product: &mut [f32]) {
+pub(super) fn multiply(rows: &[u32], weight: &Panels, outputs: Range<usize>, product: &mut [f32]) {
     let width = pairs_of(weight.inputs);
-    debug_assert_eq!(rows.len() / width * weight.outputs, product.len());
+    assert!(outputs.start.is_multiple_of(COLUMNS) && outputs.end <= weight.outputs, "panels are not cut");
+    debug_assert_eq!(rows.len() / width * outputs.len(), product.len());
+    let panels = &weight.pairs[outputs.start * width..][..outputs.len().next_multiple_of(COLUMNS) * width];
     #[cfg(target_arch = "x86_64")]
     {
         if amx_kernel::multiplies(width) {
-            return amx_kernel::multiply(rows, width, &weight.pairs, weight.outputs, product);
+            return amx_kernel::multiply(rows, width, panels, outputs.len(), product);
         }
         assert!(has_instruction(), "only packed where the processor has AVX512-BF16");
         #[expect(unsafe_code, reason = "calling a function for instructions that the processor was asked for")]
         // SAFETY: the function is safe but for the instructions it is compiled for, avx512f and avx512bf16; the line above
         // has found both on this processor. It reads and writes through slices only.
         unsafe {
-            x86_64::multiply(rows, weight, product);
+            x86_64::multiply(rows, width, panels, outputs.len(), product);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -105,7 +110,7 @@ mod x86_64 {
 
     use pulp::bytemuck::{cast, cast_ref};
 
-    use super::{COLUMNS, Panels, ROWS, pairs_of};
+    use super::{COLUMNS, ROWS};
 
     /// Numbers in a vector.
     const LANES: usize = 16;
@@ -113,10 +118,9 @@ mod x86_64 {
     const VECTORS: usize = COLUMNS / LANES;
 
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) fn multiply(rows: &[u32], weight: &Panels, product: &mut [f32]) {
-        let width = pairs_of(weight.inputs);
+    pub(super) fn multiply(rows: &[u32], width: usize, panels: &[u32], outputs: usize, product: &mut [f32]) {
         let count = rows.len() / width;
-        for (panel, first_column) in weight.pairs.chunks_exact(COLUMNS * width).zip((0..).step_by(COLUMNS)) {
+        for (panel, first_column) in panels.chunks_exact(COLUMNS * width).zip((0..).step_by(COLUMNS)) {
             for first in (0..count).step_by(ROWS) {
                 let mut tile = [&[][..]; ROWS];
                 for (offset, row) in tile.iter_mut().enumerate() {
@@ -127,7 +131,7 @@ mod x86_64 {
                 let sums = multiply_tile(panel, tile, width);
                 for (offset, sums) in sums.iter().enumerate().take(count - first) {
                     let sums: &[f32; COLUMNS] = cast_ref(sums);
-                    let row = &mut product[(first + offset) * weight.outputs..][..weight.outputs];
+                    let row = &mut product[(first + offset) * outputs..][..outputs];
                     let target = &mut row[first_column..];
                     match target.first_chunk_mut::<COLUMNS>() {
                         // The length is known here, so that this is three stores and no call.

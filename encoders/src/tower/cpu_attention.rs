@@ -10,8 +10,10 @@ use pulp::{Simd, WithSimd};
 use super::cpu_kernels::exponentials;
 use super::packed::Run;
 
-/// Queries that share each load of a key or value: their sums fit the registers of every instruction set.
+/// Queries that share each load of a key or value, and vectors that share each component of a query and each weight: their
+/// sums fit the registers of every instruction set.
 const QUERIES: usize = 6;
+const VECTORS: usize = 2;
 
 /// What attention is computed over.
 #[derive(Clone, Copy)]
@@ -71,8 +73,6 @@ struct Head<'a, S: Simd> {
     keys: usize,
     /// Vectors that hold a score for every key.
     key_vectors: usize,
-    /// `[size, QUERIES]`: a few queries side by side.
-    queries: Vec<[f32; QUERIES]>,
     /// `[size, key_vectors]`: keys side by side, so that one vector has one component of several keys.
     keys_by_component: Vec<S::f32s>,
     /// `[keys, value_vectors]`.
@@ -97,7 +97,6 @@ impl<'a, S: Simd> Head<'a, S> {
             size,
             keys: 0,
             key_vectors: 0,
-            queries: vec![[0.0; QUERIES]; size],
             keys_by_component: vec![zero; size * key_vectors],
             values: vec![zero; longest * value_vectors],
             value_vectors,
@@ -136,25 +135,34 @@ impl<'a, S: Simd> Head<'a, S> {
     /// reads its scores.
     #[inline(always)]
     fn scores(&mut self, first: usize, number: usize) {
-        let simd = self.simd;
         let last = self.input.qkv.len() / (3 * self.input.hidden) - 1;
-        for offset in 0..QUERIES {
-            let query = self.part((first + offset).min(last), 0, number);
-            for (components, component) in self.queries.iter_mut().zip(query) {
-                components[offset] = *component;
-            }
+        let queries: [&[f32]; QUERIES] =
+            std::array::from_fn(|offset| self.part((first + offset).min(last), 0, number));
+        let whole = self.key_vectors / VECTORS * VECTORS;
+        for vector in (0..whole).step_by(VECTORS) {
+            self.scores_of::<VECTORS>(vector, queries);
         }
-        for vector in 0..self.key_vectors {
-            let mut sums = [simd.splat_f32s(0.0); QUERIES];
-            let keys = self.keys_by_component.chunks_exact(self.key_vectors);
-            for (query, keys) in self.queries.iter().zip(keys) {
-                for (sum, component) in sums.iter_mut().zip(query) {
-                    *sum = simd.mul_add_e_f32s(simd.splat_f32s(*component), keys[vector], *sum);
+        for vector in whole..self.key_vectors {
+            self.scores_of::<1>(vector, queries);
+        }
+    }
+
+    /// Scores of the keys in some vectors.
+    #[inline(always)]
+    fn scores_of<const N: usize>(&mut self, vector: usize, queries: [&[f32]; QUERIES]) {
+        let simd = self.simd;
+        let mut sums = [[simd.splat_f32s(0.0); N]; QUERIES];
+        for (component, keys) in self.keys_by_component.chunks_exact(self.key_vectors).enumerate().take(self.size) {
+            let Some(keys) = keys[vector..].first_chunk::<N>() else { return };
+            for (sums, query) in sums.iter_mut().zip(queries) {
+                let component = simd.splat_f32s(query[component]);
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = simd.mul_add_e_f32s(component, *key, *sum);
                 }
             }
-            for (offset, sum) in sums.into_iter().enumerate() {
-                self.scores[offset * self.key_vectors + vector] = sum;
-            }
+        }
+        for (scores, sums) in self.scores.chunks_exact_mut(self.key_vectors).zip(sums) {
+            scores[vector..vector + N].copy_from_slice(&sums);
         }
     }
 
@@ -173,32 +181,51 @@ impl<'a, S: Simd> Head<'a, S> {
     /// The mean of the values, weighted with the exponentials.
     #[inline(always)]
     fn context(&mut self, first: usize, queries: usize, number: usize, output: &mut [f32]) {
+        let whole = self.value_vectors / VECTORS * VECTORS;
+        for vector in (0..whole).step_by(VECTORS) {
+            self.context_of::<VECTORS>(vector, first, queries, number, output);
+        }
+        for vector in whole..self.value_vectors {
+            self.context_of::<1>(vector, first, queries, number, output);
+        }
+    }
+
+    /// The components in some vectors of it.
+    #[inline(always)]
+    fn context_of<const N: usize>(
+        &self,
+        vector: usize,
+        first: usize,
+        queries: usize,
+        number: usize,
+        output: &mut [f32],
+    ) {
         let (simd, width) = (self.simd, self.value_vectors);
-        for vector in 0..width {
-            let mut sums = [simd.splat_f32s(0.0); QUERIES];
-            let values = self.values[..self.keys * width].chunks(S::F32_LANES * width);
-            for (block, values) in values.enumerate() {
-                // One vector of each query at a time: its length is known to the compiler, which need not check places in it.
-                let mut weights = [simd.splat_f32s(0.0); QUERIES];
-                for (offset, weights) in weights.iter_mut().enumerate() {
-                    *weights = self.scores[offset * self.key_vectors + block];
-                }
-                let weights: [&[f32]; QUERIES] =
-                    std::array::from_fn(|offset| pulp::bytemuck::cast_slice(std::slice::from_ref(&weights[offset])));
-                for (lane, value) in (0..S::F32_LANES).zip(values.chunks_exact(width)) {
-                    for (sum, weights) in sums.iter_mut().zip(weights) {
-                        *sum = simd.mul_add_e_f32s(simd.splat_f32s(weights[lane]), value[vector], *sum);
+        let mut sums = [[simd.splat_f32s(0.0); N]; QUERIES];
+        let values = self.values[..self.keys * width].chunks(S::F32_LANES * width);
+        for (block, values) in values.enumerate() {
+            // One vector of each query at a time: its length is known to the compiler, which need not check places in it.
+            let weights: [S::f32s; QUERIES] =
+                std::array::from_fn(|offset| self.scores[offset * self.key_vectors + block]);
+            let weights: [&[f32]; QUERIES] =
+                std::array::from_fn(|offset| pulp::bytemuck::cast_slice(std::slice::from_ref(&weights[offset])));
+            for (lane, value) in (0..S::F32_LANES).zip(values.chunks_exact(width)) {
+                let Some(value) = value[vector..].first_chunk::<N>() else { return };
+                for (sums, weights) in sums.iter_mut().zip(weights) {
+                    let weight = simd.splat_f32s(weights[lane]);
+                    for (sum, value) in sums.iter_mut().zip(value) {
+                        *sum = simd.mul_add_e_f32s(weight, *value, *sum);
                     }
                 }
             }
-            let begin = vector * S::F32_LANES;
-            let length = S::F32_LANES.min(self.size - begin);
-            for (offset, sum) in sums.into_iter().take(queries).enumerate() {
-                let scaled = [simd.mul_f32s(sum, simd.splat_f32s(self.scales[offset]))];
-                let target = (first + offset) * self.input.hidden + number * self.size + begin;
-                let scaled: &[f32] = pulp::bytemuck::cast_slice(&scaled);
-                output[target..target + length].copy_from_slice(&scaled[..length]);
-            }
+        }
+        let begin = vector * S::F32_LANES;
+        let length = (N * S::F32_LANES).min(self.size - begin);
+        for (offset, sums) in sums.into_iter().take(queries).enumerate() {
+            let scaled = sums.map(|sum| simd.mul_f32s(sum, simd.splat_f32s(self.scales[offset])));
+            let target = (first + offset) * self.input.hidden + number * self.size + begin;
+            let scaled: &[f32] = pulp::bytemuck::cast_slice(&scaled);
+            output[target..target + length].copy_from_slice(&scaled[..length]);
         }
     }
 }

@@ -18,9 +18,15 @@ pub(super) fn add_bias_activate(rows: &mut [f32], bias: &[f32], activation: Acti
     with_activation(activation, AddBias { rows, bias });
 }
 
-/// The same to other rows: f32, or the bits of bfloat16.
-pub(super) fn add_bias_activate_to<T: Rounded>(rows: &[f32], bias: &[f32], activation: Activation, output: &mut [T]) {
-    with_activation(activation, AddBiasTo { rows, bias, output });
+/// The same to other rows, which begin `stride` apart: f32, or the bits of bfloat16.
+pub(super) fn add_bias_activate_to<T: Rounded>(
+    rows: &[f32],
+    bias: &[f32],
+    activation: Activation,
+    output: &mut [T],
+    stride: usize,
+) {
+    with_activation(activation, AddBiasTo { rows, bias, output, stride });
 }
 
 /// Adds a row of biases to each row, and another matrix.
@@ -28,9 +34,9 @@ pub(super) fn add_bias_and_rows(rows: &mut [f32], bias: &[f32], other: &[f32]) {
     pulp::Arch::new().dispatch(AddBiasAndRows { rows, bias, other });
 }
 
-/// The same to other rows.
-pub(super) fn add_bias_and_rows_to(rows: &[f32], bias: &[f32], other: &[f32], output: &mut [f32]) {
-    pulp::Arch::new().dispatch(AddBiasAndRowsTo { rows, bias, other, output });
+/// The same to other rows, which begin `stride` apart as those of the other matrix do.
+pub(super) fn add_bias_and_rows_to(rows: &[f32], bias: &[f32], other: &[f32], output: &mut [f32], stride: usize) {
+    pulp::Arch::new().dispatch(AddBiasAndRowsTo { rows, bias, other, output, stride });
 }
 
 /// Softmax of each row of a length.
@@ -104,13 +110,14 @@ struct AddBiasTo<'a, T> {
     rows: &'a [f32],
     bias: &'a [f32],
     output: &'a mut [T],
+    stride: usize,
 }
 
 impl<T: Rounded> ActivationLoop for AddBiasTo<'_, T> {
     #[inline(always)]
     fn run(self, activate: impl Fn(f32) -> f32 + Copy) {
         let length = self.bias.len();
-        for (row, output) in self.rows.chunks_exact(length).zip(self.output.chunks_exact_mut(length)) {
+        for (row, output) in self.rows.chunks_exact(length).zip(self.output.chunks_mut(self.stride)) {
             for ((output, value), bias) in output.iter_mut().zip(row).zip(self.bias) {
                 *output = T::round(activate(value + bias));
             }
@@ -143,6 +150,7 @@ struct AddBiasAndRowsTo<'a> {
     bias: &'a [f32],
     other: &'a [f32],
     output: &'a mut [f32],
+    stride: usize,
 }
 
 impl WithSimd for AddBiasAndRowsTo<'_> {
@@ -151,8 +159,8 @@ impl WithSimd for AddBiasAndRowsTo<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let length = self.bias.len();
-        let sources = self.rows.chunks_exact(length).zip(self.other.chunks_exact(length));
-        for (output, (row, other)) in self.output.chunks_exact_mut(length).zip(sources) {
+        let sources = self.rows.chunks_exact(length).zip(self.other.chunks(self.stride));
+        for (output, (row, other)) in self.output.chunks_mut(self.stride).zip(sources) {
             for (((output, value), bias), other) in output.iter_mut().zip(row).zip(self.bias).zip(other) {
                 *output = value + (bias + other);
             }

@@ -3,6 +3,8 @@
 //! multiplied is `bf16`'s and `f32_tiles`', biases, activations and residuals are `cpu_kernels`'. Invariant: a row of the result
 //! depends on the same row of the input only.
 
+use std::ops::Range;
+
 use super::aligned::Aligned;
 use super::cpu_kernels;
 use super::layers::Activation;
@@ -15,6 +17,8 @@ pub(super) trait CpuWeight: Sized + Send + Sync {
     /// Rows that are taken through a layer at once. The more, the less often weights are read; but intermediate results are to
     /// stay in the second-level cache.
     const ROWS_PER_BLOCK: usize;
+    /// Columns that are computed at once, for the same reason.
+    const COLUMNS_AT_ONCE: usize;
 
     /// Rows that are ready to be multiplied.
     type Factors: Default;
@@ -28,8 +32,9 @@ pub(super) trait CpuWeight: Sized + Send + Sync {
     /// Makes rows of a width ready to be multiplied.
     fn take(rows: &[f32], width: usize, factors: &mut Self::Factors);
 
-    /// The product of a number of rows with it: at least as many rows, of which those beyond are nothing.
-    fn multiply(&self, factors: &Self::Factors, rows: usize, product: &mut Aligned<f32>);
+    /// Some columns of the product of a number of rows with it: at least as many rows, of which those beyond are nothing.
+    /// Columns begin at a multiple of [`CpuWeight::COLUMNS_AT_ONCE`].
+    fn multiply(&self, factors: &Self::Factors, rows: usize, columns: Range<usize>, product: &mut Aligned<f32>);
 
     /// `activation(rows · widenᵀ + bias) · narrowᵀ + bias + residual`.
     fn feed_forward(
@@ -70,11 +75,22 @@ pub(super) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Adds biases and the residual's rows to the block's product.
-    pub(super) fn finish_onto(self, product: &[f32], bias: &[f32], residual: &[f32]) {
-        let residual = &residual[self.begin..self.begin + self.output.len()];
-        cpu_kernels::add_bias_and_rows_to(product, bias, residual, self.output);
+    /// Adds biases to some columns of the block's product, and applies an activation.
+    fn finish(&mut self, columns: Range<usize>, product: &[f32], bias: &[f32], activation: Activation) {
+        let output = &mut self.output[columns.start..];
+        cpu_kernels::add_bias_activate_to(product, &bias[columns], activation, output, bias.len());
     }
+
+    /// Adds biases and the residual's rows to some columns of the block's product.
+    pub(super) fn finish_onto(&mut self, columns: Range<usize>, product: &[f32], bias: &[f32], residual: &[f32]) {
+        let (residual, output) = (&residual[self.begin + columns.start..], &mut self.output[columns.start..]);
+        cpu_kernels::add_bias_and_rows_to(product, &bias[columns], residual, output, bias.len());
+    }
+}
+
+/// Cuts columns into those that are computed at once.
+pub(super) fn columns_at_once<W: CpuWeight>(columns: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..columns).step_by(W::COLUMNS_AT_ONCE).map(move |begin| begin..columns.min(begin + W::COLUMNS_AT_ONCE))
 }
 
 /// Cuts rows of so many inputs, and an output of so many outputs, into blocks of nearly the same size.
@@ -98,8 +114,8 @@ pub(super) fn linear<W: CpuWeight>(
     activation: Activation,
     output: &mut [f32],
 ) {
-    each_product(rows, layer.weight, output, |block, product| {
-        cpu_kernels::add_bias_activate_to(product, layer.bias, activation, block.output);
+    each_product(rows, layer.weight, output, |block, columns, product| {
+        block.finish(columns, product, layer.bias, activation);
     });
 }
 
@@ -110,22 +126,26 @@ pub(super) fn linear_onto<W: CpuWeight>(
     residual: &[f32],
     output: &mut [f32],
 ) {
-    each_product(rows, layer.weight, output, |block, product| block.finish_onto(product, layer.bias, residual));
+    each_product(rows, layer.weight, output, |block, columns, product| {
+        block.finish_onto(columns, product, layer.bias, residual);
+    });
 }
 
-/// Multiplies block by block.
+/// Multiplies block by block and, in each, some columns at a time.
 fn each_product<W: CpuWeight>(
     rows: &[f32],
     weight: &W,
     output: &mut [f32],
-    mut finish: impl FnMut(Block<'_>, &[f32]),
+    mut finish: impl FnMut(&mut Block<'_>, Range<usize>, &[f32]),
 ) {
     let (mut factors, mut product) = (W::Factors::default(), Aligned::default());
     let (inputs, outputs) = (weight.inputs(), weight.outputs());
-    for block in blocks::<W>(rows, inputs, output, outputs) {
+    for mut block in blocks::<W>(rows, inputs, output, outputs) {
         W::take(block.rows, inputs, &mut factors);
-        weight.multiply(&factors, block.rows.len() / inputs, &mut product);
-        finish(block, &product);
+        for columns in columns_at_once::<W>(outputs) {
+            weight.multiply(&factors, block.rows.len() / inputs, columns.clone(), &mut product);
+            finish(&mut block, columns, &product);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! `amx_f32_kernel`'s, splitting rows `split`'s, blocks of rows and what follows a product `cpu_linear`'s. Invariant: a row
 //! of the product depends on the same row of the input only, and is the same to the bit in any batch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
@@ -9,12 +10,9 @@ use candle_core::{Result, Tensor};
 use super::aligned::Aligned;
 use super::amx_f32_kernel::{self, SplitWeight, Sum};
 use super::amx_kernel;
-use super::cpu_linear::{CpuLinear, CpuWeight, blocks};
+use super::cpu_linear::{CpuLinear, CpuWeight, blocks, columns_at_once};
 use super::layers::Activation;
 use super::split::{ROWS, SplitRows};
-
-/// Wide columns of a feed-forward layer that are computed at once: with their parts they stay in the second-level cache.
-const WIDE_COLUMNS: usize = 384;
 
 /// A weight `[out, in]`, split and packed.
 #[derive(Clone, Debug)]
@@ -39,6 +37,7 @@ impl SplitMatrix {
 
 impl CpuWeight for SplitMatrix {
     const ROWS_PER_BLOCK: usize = 256;
+    const COLUMNS_AT_ONCE: usize = 384;
 
     type Factors = SplitRows;
 
@@ -54,9 +53,9 @@ impl CpuWeight for SplitMatrix {
         factors.split(rows, width);
     }
 
-    fn multiply(&self, factors: &SplitRows, rows: usize, product: &mut Aligned<f32>) {
-        product.resize(rows.next_multiple_of(ROWS) * self.outputs());
-        amx_f32_kernel::multiply(factors, &self.0, 0..self.inputs(), 0..self.outputs(), Sum::New, product);
+    fn multiply(&self, factors: &SplitRows, rows: usize, columns: Range<usize>, product: &mut Aligned<f32>) {
+        product.resize(rows.next_multiple_of(ROWS) * columns.len());
+        amx_f32_kernel::multiply(factors, &self.0, 0..self.inputs(), columns, Sum::New, product);
     }
 
     fn feed_forward(
@@ -70,21 +69,18 @@ impl CpuWeight for SplitMatrix {
         let (mut factors, mut wide_factors) = (SplitRows::default(), SplitRows::default());
         let (mut wide, mut product) = (Aligned::default(), Aligned::default());
         let (inputs, width, outputs) = (widen.weight.inputs(), widen.weight.outputs(), narrow.weight.outputs());
-        for block in blocks::<Self>(rows, inputs, output, outputs) {
+        for mut block in blocks::<Self>(rows, inputs, output, outputs) {
             let count = block.rows.len() / inputs;
-            let padded = count.next_multiple_of(ROWS);
             factors.split(block.rows, inputs);
-            product.resize(padded * outputs);
-            for begin in (0..width).step_by(WIDE_COLUMNS) {
-                let columns = begin..width.min(begin + WIDE_COLUMNS);
-                wide.resize(padded * columns.len());
-                amx_f32_kernel::multiply(&factors, &widen.weight.0, 0..inputs, columns.clone(), Sum::New, &mut wide);
+            product.resize(count.next_multiple_of(ROWS) * outputs);
+            for columns in columns_at_once::<Self>(width) {
+                let sum = if columns.start == 0 { Sum::New } else { Sum::Onto };
+                widen.weight.multiply(&factors, count, columns.clone(), &mut wide);
                 let computed = &wide[..count * columns.len()];
                 wide_factors.split_activated(computed, &widen.bias[columns.clone()], activation);
-                let sum = if begin == 0 { Sum::New } else { Sum::Onto };
                 amx_f32_kernel::multiply(&wide_factors, &narrow.weight.0, columns, 0..outputs, sum, &mut product);
             }
-            block.finish_onto(&product, narrow.bias, residual);
+            block.finish_onto(0..outputs, &product, narrow.bias, residual);
         }
     }
 }
