@@ -73,6 +73,18 @@ fn a_picture_alone_and_in_a_batch_is_the_same() {
 }
 
 #[test]
+fn an_encoder_for_queries_gives_the_embeddings_of_the_catalogs() {
+    for_each(|reference, load| {
+        let pixels = reference_pixels(reference);
+        let catalog = load(Dtype::F32).encode_pixels(&pixels).unwrap();
+        let queries = ImageEncoder::load_for_queries(&reference.open(), DeviceChoice::Cpu, Dtype::F32).unwrap();
+        let expected: Vec<Vec<f32>> = catalog.rows().map(<[f32]>::to_vec).collect();
+        let got = queries.encode_pixels(&pixels).unwrap();
+        lowest_cosine(&reference.name, &got, &expected, 0.999_999);
+    });
+}
+
+#[test]
 fn half_precision_stays_close() {
     for_each(|reference, load| {
         let pixels = reference_pixels(reference);

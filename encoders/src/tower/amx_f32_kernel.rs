@@ -40,7 +40,10 @@ impl SplitWeight {
     /// # Panics
     /// Unless this file [`multiplies`] such weights.
     pub(super) fn pack(rows: &[f32], inputs: usize, outputs: usize) -> SplitWeight {
-        assert!(multiplies(inputs, outputs) && rows.len() == inputs * outputs, "only weights that fill tiles are packed");
+        assert!(
+            multiplies(inputs, outputs) && rows.len() == inputs * outputs,
+            "only weights that fill tiles are packed"
+        );
         let mut tiles = Aligned::zeros(rows.len() * PARTS);
         for (output, row) in rows.chunks_exact(inputs).enumerate() {
             let (panel, column) = (output / COLUMNS, output % COLUMNS);

@@ -136,8 +136,7 @@ impl<'a, S: Simd> Head<'a, S> {
     #[inline(always)]
     fn scores(&mut self, first: usize, number: usize) {
         let last = self.input.qkv.len() / (3 * self.input.hidden) - 1;
-        let queries: [&[f32]; QUERIES] =
-            std::array::from_fn(|offset| self.part((first + offset).min(last), 0, number));
+        let queries: [&[f32]; QUERIES] = std::array::from_fn(|offset| self.part((first + offset).min(last), 0, number));
         let whole = self.key_vectors / VECTORS * VECTORS;
         for vector in (0..whole).step_by(VECTORS) {
             self.scores_of::<VECTORS>(vector, queries);

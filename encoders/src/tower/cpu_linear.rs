@@ -108,24 +108,14 @@ pub(super) fn blocks<'a, W: CpuWeight>(
 }
 
 /// `activation(rows · weightᵀ + bias)`.
-pub(super) fn linear<W: CpuWeight>(
-    rows: &[f32],
-    layer: CpuLinear<'_, W>,
-    activation: Activation,
-    output: &mut [f32],
-) {
+pub(super) fn linear<W: CpuWeight>(rows: &[f32], layer: CpuLinear<'_, W>, activation: Activation, output: &mut [f32]) {
     each_product(rows, layer.weight, output, |block, columns, product| {
         block.finish(columns, product, layer.bias, activation);
     });
 }
 
 /// `rows · weightᵀ + bias + residual`.
-pub(super) fn linear_onto<W: CpuWeight>(
-    rows: &[f32],
-    layer: CpuLinear<'_, W>,
-    residual: &[f32],
-    output: &mut [f32],
-) {
+pub(super) fn linear_onto<W: CpuWeight>(rows: &[f32], layer: CpuLinear<'_, W>, residual: &[f32], output: &mut [f32]) {
     each_product(rows, layer.weight, output, |block, columns, product| {
         block.finish_onto(columns, product, layer.bias, residual);
     });
@@ -236,7 +226,8 @@ mod tests {
 
     /// The product in f64.
     fn expected<W: Tested>(rows: &[f32], weight: &[f32], inputs: usize) -> Vec<f64> {
-        let dot = |row: &[f32], weight: &[f32]| row.iter().zip(weight).map(|(a, b)| W::factor(*a) * W::factor(*b)).sum();
+        let dot =
+            |row: &[f32], weight: &[f32]| row.iter().zip(weight).map(|(a, b)| W::factor(*a) * W::factor(*b)).sum();
         let products = |row| weight.chunks(inputs).map(move |weight| dot(row, weight));
         rows.chunks(inputs).flat_map(products).collect()
     }

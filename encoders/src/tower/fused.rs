@@ -68,20 +68,12 @@ pub(super) fn self_attention(
 }
 
 /// A linear map with a packed weight, on the CPU, with bias and activation.
-pub(super) fn cpu_linear<W: CpuWeight>(
-    rows: &Tensor,
-    map: &PackedLinear<W>,
-    activation: Activation,
-) -> Result<Tensor> {
+pub(super) fn cpu_linear<W: CpuWeight>(rows: &Tensor, map: &PackedLinear<W>, activation: Activation) -> Result<Tensor> {
     rows.apply_op2_no_bwd(&map.bias, &LinearActivated { weight: &map.weight, activation })
 }
 
 /// The same with a residual added in place of an activation.
-pub(super) fn cpu_linear_onto<W: CpuWeight>(
-    rows: &Tensor,
-    map: &PackedLinear<W>,
-    residual: &Tensor,
-) -> Result<Tensor> {
+pub(super) fn cpu_linear_onto<W: CpuWeight>(rows: &Tensor, map: &PackedLinear<W>, residual: &Tensor) -> Result<Tensor> {
     rows.apply_op3_no_bwd(&map.bias, residual, &LinearOnto { weight: &map.weight })
 }
 

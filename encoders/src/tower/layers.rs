@@ -57,7 +57,7 @@ impl Linear {
     pub(crate) fn side_by_side(parts: &[Linear]) -> Result<Linear> {
         let parts: Vec<_> = parts.iter().map(Linear::plain).collect::<Result<_>>()?;
         let weights: Vec<&Tensor> = parts.iter().map(|(weight, _)| *weight).collect();
-        let biases: Option<Vec<&Tensor>> = parts.iter().map(|(_, bias)| bias.as_ref()).collect();
+        let biases: Option<Vec<&Tensor>> = parts.iter().map(|(_, bias)| *bias).collect();
         let bias = biases.map(|biases| Tensor::cat(&biases, 0)).transpose()?;
         Ok(Linear::new(Tensor::cat(&weights, 0)?, bias))
     }
@@ -65,7 +65,7 @@ impl Linear {
     /// The same map with its output multiplied by a number. Before [`Linear::with_products`].
     pub(crate) fn scaled(&self, factor: f64) -> Result<Linear> {
         let (weight, bias) = self.plain()?;
-        let bias = bias.as_ref().map(|bias| bias * factor).transpose()?;
+        let bias = bias.map(|bias| bias * factor).transpose()?;
         Ok(Linear::new((weight * factor)?, bias))
     }
 
@@ -90,11 +90,9 @@ impl Linear {
         Ok(form.map_or(self, Linear))
     }
 
-    fn plain(&self) -> Result<(&Tensor, &Option<Tensor>)> {
-        match &self.0 {
-            Form::Plain { weight, bias } => Ok((weight, bias)),
-            _ => candle_core::bail!("a packed weight cannot be changed"),
-        }
+    fn plain(&self) -> Result<(&Tensor, Option<&Tensor>)> {
+        let Form::Plain { weight, bias } = &self.0 else { candle_core::bail!("a packed weight cannot be changed") };
+        Ok((weight, bias.as_ref()))
     }
 
     /// Outputs.
