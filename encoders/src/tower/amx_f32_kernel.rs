@@ -118,7 +118,7 @@ pub(super) fn multiply(
 }
 
 /// The product of [`ROWS`] rows and one panel, to rows that begin `stride` numbers apart. Meanwhile as much as a quarter of a
-/// panel is fetched into the second-level cache: a core that waits for weights, which do not fit it, takes a third longer.
+/// panel is fetched into the second-level cache, which a model's weights do not fit.
 #[expect(unsafe_code, reason = "assembly")]
 fn multiply_tiles(
     _: &Tiles,
