@@ -1,6 +1,7 @@
 //! What our Parquet files have in common. Owns bounded row groups, the commit, and reading damaged files without a
 //! crash; not the columns.
 
+mod ending_file;
 mod read;
 mod write;
 

@@ -12,21 +12,22 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 
+use super::ending_file::EndingFile;
 use crate::error::SchemaError;
 
 /// A file whose footer was read.
-pub(crate) type Builder = ParquetRecordBatchReaderBuilder<std::fs::File>;
+pub(crate) type Builder = ParquetRecordBatchReaderBuilder<EndingFile>;
 
 /// Opens a file and reads its footer.
 pub(crate) fn open(path: &Path) -> Result<Builder, SchemaError> {
-    let file = fs_err::File::open(path).map_err(SchemaError::io(path))?.into_parts().0;
+    let file = open_file(path)?;
     guard(path, || Builder::try_new(file))?.map_err(SchemaError::parquet(path))
 }
 
 /// As [`open`], with strings and bytes as views: a value that a dictionary has once is in memory once, however many rows
 /// have it.
 pub(crate) fn open_with_views(path: &Path) -> Result<Builder, SchemaError> {
-    let file = fs_err::File::open(path).map_err(SchemaError::io(path))?.into_parts().0;
+    let file = open_file(path)?;
     let opened = guard(path, || {
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
         let fields: Vec<Field> = metadata.schema().fields().iter().map(|field| as_view(field)).collect();
@@ -35,6 +36,10 @@ pub(crate) fn open_with_views(path: &Path) -> Result<Builder, SchemaError> {
         Ok(Builder::new_with_metadata(file, metadata))
     })?;
     opened.map_err(SchemaError::parquet(path))
+}
+
+fn open_file(path: &Path) -> Result<EndingFile, SchemaError> {
+    Ok(EndingFile(fs_err::File::open(path).map_err(SchemaError::io(path))?.into_parts().0))
 }
 
 /// A column of strings or bytes, or a list of them, as views; any other as it is.
