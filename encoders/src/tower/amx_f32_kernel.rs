@@ -22,7 +22,7 @@ const TILE: usize = TILE_ROWS * STEP;
 
 /// Whether a weight of these sizes is multiplied here: it fills tiles.
 pub(super) fn multiplies(inputs: usize, outputs: usize) -> bool {
-    inputs > 0 && inputs.is_multiple_of(STEP) && outputs.is_multiple_of(COLUMNS)
+    inputs > 0 && outputs > 0 && inputs.is_multiple_of(STEP) && outputs.is_multiple_of(COLUMNS)
 }
 
 /// A weight `[out, in]` in parts: for each panel of [`COLUMNS`] outputs, each [`STEP`] of inputs, each part and each half
@@ -248,5 +248,18 @@ fn multiply_tiles(
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_weights_that_fill_tiles_are_multiplied() {
+        assert!(multiplies(32, 32) && multiplies(96, 1600));
+        for (inputs, outputs) in [(0, 32), (32, 0), (588, 1024), (32, 48)] {
+            assert!(!multiplies(inputs, outputs), "{inputs} inputs, {outputs} outputs");
+        }
     }
 }
